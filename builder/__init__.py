@@ -1,0 +1,1 @@
+"""osd-build: from openly licensed video to captioned, verified WebDataset shards."""

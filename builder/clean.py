@@ -1,0 +1,22 @@
+"""Remove what we wrote and no table refers to any more. A user's own files are never below these folders."""
+
+from pathlib import PurePosixPath
+
+from builder.pipeline import Run
+from builder.records import Fetched, Scanned
+from builder.storage import SCRATCH
+from builder.table import Table
+
+
+def clean(run: Run) -> tuple[int, int]:
+    """Returns how many files were removed, and their bytes."""
+    scans = Table(run.storage, "scan", Scanned).rows()
+    fetched = Table(run.storage, "fetch", Fetched).rows()
+    wanted = {name for row in scans for name in (row.evidence, row.strip)}
+    wanted |= {row.path for row in fetched if not row.root}
+    run.storage.sweep()
+    stale = [name for name in run.storage.walk("media") if name not in wanted and SCRATCH not in PurePosixPath(name).parts]
+    size_bytes = sum(run.storage.path(name).stat().st_size for name in stale)
+    for name in stale:
+        run.storage.remove(name)
+    return len(stale), size_bytes

@@ -1,0 +1,174 @@
+"""osd-build: the command line. Each command parses, calls one function, and prints."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from builder.errors import ConfigError, OsdError
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
+
+RunArg = Annotated[Path, typer.Argument(metavar="RUN", help="The run folder, which holds build.toml.")]
+SetOpt = Annotated[
+    list[str] | None, typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Override one setting of build.toml.")
+]
+FolderArg = Annotated[Path, typer.Argument(metavar="DATASET", help="A dataset folder.")]
+JsonOpt = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def steps(run: Path, verbs: tuple[str, ...], sets: list[str] | None) -> None:
+    from builder.execute import execute
+
+    raise typer.Exit(execute(run, verbs, sets or ()))
+
+
+@app.command()
+def init(
+    run: RunArg,
+    folder: Annotated[Path | None, typer.Option(help="Your videos; they are read in place, never changed.")] = None,
+    license: Annotated[str, typer.Option(help="Their licence, an SPDX id where there is one.")] = "",
+) -> None:
+    """Make a run folder with a commented build.toml."""
+    from builder.template import write_template
+
+    typer.echo(f"wrote {write_template(run, folder, license)}; next: osd-build run {run}")
+
+
+@app.command()
+def run(run: RunArg, sets: SetOpt = None) -> None:
+    """Do everything up to a finished local dataset: crawl, split, filter, caption, pack."""
+    from builder.stages import VERBS
+
+    steps(run, VERBS, sets)
+
+
+@app.command()
+def crawl(run: RunArg, sets: SetOpt = None) -> None:
+    """Find videos in the sources, fetch and probe them, merge exact duplicates."""
+    steps(run, ("crawl",), sets)
+
+
+@app.command()
+def split(run: RunArg, sets: SetOpt = None) -> None:
+    """Decode each video once, detect its shots, choose clips."""
+    steps(run, ("split",), sets)
+
+
+@app.command()
+def filter(run: RunArg, sets: SetOpt = None) -> None:
+    """Score the clips and judge them by the conditions in build.toml."""
+    steps(run, ("filter",), sets)
+
+
+@app.command()
+def caption(run: RunArg, sets: SetOpt = None) -> None:
+    """Caption the clips that were kept."""
+    steps(run, ("caption",), sets)
+
+
+@app.command()
+def pack(run: RunArg, sets: SetOpt = None) -> None:
+    """Cut the clips, write WebDataset shards, index, manifest and card into RUN/dataset."""
+    steps(run, ("pack",), sets)
+
+
+@app.command()
+def push(
+    dataset: FolderArg,
+    repo: Annotated[str, typer.Argument(metavar="OWNER/NAME", help="The dataset repository on the Hub.")],
+    private: Annotated[bool, typer.Option(help="Create it private.")] = False,
+) -> None:
+    """Upload a finished dataset to the Hub: shards first, the card last, verified in between."""
+    from builder.push import push as upload
+
+    typer.echo(upload(dataset, repo, private=private))
+
+
+@app.command()
+def stats(path: Annotated[Path, typer.Argument(help="A run folder.")], as_json: JsonOpt = False) -> None:
+    """Counts, exact durations, frames, resolutions and aspects, scores, caption lengths."""
+    from builder.report.stats import render, stats
+
+    found = stats(path)
+    typer.echo(found.to_json() if as_json else render(found))
+
+
+@app.command()
+def verify(dataset: FolderArg) -> None:
+    """Prove that a dataset folder is whole: hashes, schema, members, counts."""
+    from shards.verify import verify as check
+
+    problems = check(dataset)
+    for problem in problems:
+        typer.echo(f"{problem.path}: {problem.what}", err=True)
+    typer.echo(f"{dataset}: {f'{len(problems)} problems' if problems else 'verified'}")
+    raise typer.Exit(1 if problems else 0)
+
+
+@app.command()
+def status(run: RunArg, sets: SetOpt = None) -> None:
+    """Show the funnel: what went into each stage, what came out, and why the rest did not."""
+    from builder.execute import open_run
+    from builder.progress import show_funnel
+    from builder.report.funnel import funnel
+
+    show_funnel(funnel(open_run(run, sets or ())))
+
+
+@app.command()
+def retry(
+    run: RunArg,
+    stage: Annotated[str, typer.Argument(help="A stage's table, for example fetch or caption.describe.")],
+    kind: Annotated[str, typer.Option(help="Only failures of this kind; else all that may go away.")] = "",
+    sets: SetOpt = None,
+) -> None:
+    """Forget failures, so that the next run tries those items again."""
+    from builder.execute import open_run
+    from builder.retry import forget
+
+    count = forget(open_run(run, sets or ()), stage, kind)
+    typer.echo(f"{count} failures of {stage} forgotten; now run: osd-build run {run}")
+
+
+@app.command()
+def clean(run: RunArg) -> None:
+    """Remove what no table refers to any more: old evidence, strips and temporary files. Never your own files."""
+    from builder.clean import clean as sweep
+    from builder.execute import open_run
+
+    count, size_bytes = sweep(open_run(run))
+    typer.echo(f"removed {count} files, {size_bytes / 1e6:.1f} MB")
+
+
+@app.command()
+def doctor() -> None:
+    """Check the installation: what is there, what is missing, what shadows it."""
+    from builder.doctor import checks
+
+    found = checks()
+    for check in found:
+        typer.echo(f"{'ok  ' if check.ok else 'FAIL'} {check.name}: {check.detail}")
+    raise typer.Exit(0 if all(check.ok or check.optional for check in found) else 1)
+
+
+def main() -> None:
+    """Entry point. Exit codes: 0 done, 1 stopped, 2 wrong configuration, 3 done but some items failed, 130 Ctrl-C."""
+    try:
+        app()
+    except ConfigError as error:
+        fail(str(error), 2)
+    except OsdError as error:
+        fail(str(error), 1)
+    except KeyboardInterrupt:
+        fail("stopped; everything finished is kept, run the same again to go on", 130)
+
+
+def fail(message: str, code: int) -> None:
+    sys.stderr.write(f"osd-build: {message}\n")
+    sys.exit(code)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,136 @@
+"""build.toml: one section a stage, each checked by the stage's own class; a wrong line is named with what is allowed."""
+
+import dataclasses
+import difflib
+import json
+import re
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import TypeAdapter, ValidationError
+
+from builder.errors import ConfigError
+from builder.stage import execution, settings
+
+T = TypeVar("T")
+FILE = "build.toml"
+
+
+@settings
+class RunSettings:
+    """How the run as a whole goes. `workers` 0 means one per core, `ranks` 0 one per GPU (one in all without GPUs)."""
+
+    workers: int = execution(0)
+    ranks: int = execution(0)
+
+
+@dataclass(frozen=True)
+class Config:
+    """A parsed build.toml with the `--set` overrides applied."""
+
+    path: Path
+    values: Mapping[str, Any]
+    text: str = ""
+    overrides: tuple[str, ...] = field(default=())
+
+    @property
+    def base(self) -> Path:
+        """The folder that relative paths in build.toml start from."""
+        return self.path.parent
+
+    def section(self, name: str) -> dict[str, Any]:
+        """A table, by its dotted name; empty if absent.
+
+        Raises:
+            ConfigError: there is something else under that name.
+        """
+        value: Any = self.values
+        for key in name.split("."):
+            value = value.get(key, {})
+            if not isinstance(value, dict):
+                raise ConfigError(f"{self.where(name)}: [{name}] must be a section of its own")
+        return dict(value)
+
+    def build(self, cls: type[T], name: str, values: Mapping[str, Any]) -> T:
+        """An instance of a settings class from a section.
+
+        Raises:
+            ConfigError: a key is unknown or a value does not fit; names the line, the key and what is allowed.
+        """
+        hidden = {f.name for f in dataclasses.fields(cls) if f.name in INTERNAL}  # type: ignore[arg-type]
+        allowed = [f.name for f in dataclasses.fields(cls) if f.name not in hidden]  # type: ignore[arg-type]
+        for key in values:
+            if key not in allowed:
+                near = difflib.get_close_matches(key, allowed, n=1)
+                hint = f"did you mean {near[0]!r}? " if near else ""
+                keys = ", ".join(allowed) or "none"
+                raise ConfigError(f"{self.where(name, key)}: [{name}] has no key {key!r}; {hint}Allowed: {keys}")
+        try:
+            return TypeAdapter(cls).validate_python(dict(values))
+        except ValidationError as error:
+            first = error.errors()[0]
+            key = str(first["loc"][0]) if first["loc"] else ""
+            raise ConfigError(
+                f"{self.where(name, key)}: [{name}] {key} = {json.dumps(values.get(key), default=str)}: {first['msg']}"
+            ) from None
+
+    def where(self, section: str, key: str = "") -> str:
+        """`build.toml line 12`, or the `--set` that says so."""
+        for override in self.overrides:
+            if override.partition("=")[0].strip() == f"{section}.{key}":
+                return f"--set {override}"
+        line = locate(self.text, section, key)
+        return f"{self.path} line {line}" if line else str(self.path)
+
+
+INTERNAL = {"label", "tables", "scores", "captions"}  # set by the pipeline, never by a user
+
+
+def load(path: Path, overrides: Sequence[str] = ()) -> Config:
+    """Read `path`, or build.toml in the folder `path`.
+
+    Raises:
+        ConfigError: there is none, it is no TOML, or an override is malformed.
+    """
+    file = path / FILE if path.is_dir() else path
+    try:
+        text = file.read_text(encoding="utf-8")
+        values = tomllib.loads(text)
+    except FileNotFoundError:
+        raise ConfigError(f"there is no {file}; make one with: osd-build init {file.parent} --folder VIDEOS") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{file} is not valid TOML: {error}") from None
+    for override in overrides:
+        apply(values, override)
+    return Config(file.absolute(), values, text, tuple(overrides))
+
+
+def apply(values: dict[str, Any], override: str) -> None:
+    """`split.min_s=2` into a nested dict; the value is TOML, or else a plain string."""
+    name, equals, text = override.partition("=")
+    *sections, key = name.strip().split(".")
+    if not equals or not sections or not key:
+        raise ConfigError(f"--set {override}: write SECTION.KEY=VALUE, for example --set split.min_s=2")
+    for section in sections:
+        values = values.setdefault(section, {})
+        if not isinstance(values, dict):
+            raise ConfigError(f"--set {override}: {section!r} is not a section")
+    try:
+        values[key] = tomllib.loads(f"v = {text}")["v"]
+    except tomllib.TOMLDecodeError:
+        values[key] = text.strip()
+
+
+def locate(text: str, section: str, key: str) -> int | None:
+    """The line of a key in a section (the line of the section's header when it has no such line)."""
+    inside, header = False, None
+    for n, line in enumerate(text.splitlines(), 1):
+        if m := re.match(r"\s*\[\[?\s*([^\]]+?)\s*\]\]?", line):
+            inside = m[1].replace('"', "") == section
+            header = n if inside and header is None else header
+        elif inside and key and re.match(rf"\s*[\"']?{re.escape(key)}[\"']?\s*=", line):
+            return n
+    return header

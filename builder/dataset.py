@@ -1,0 +1,103 @@
+"""Finish RUN/dataset: index, manifest, card and loader beside the shards that `pack` wrote."""
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from builder.card import CaptionerFacts, CardFacts, FunnelStep, render
+from builder.errors import RunError
+from builder.pipeline import Run
+from builder.records import Caption, Packed
+from builder.report.funnel import funnel
+from builder.stages.judge import Judge
+from builder.stages.pack import DATASET
+from builder.table import Table
+from shards.index import Row, index_row, write_index
+from shards.manifest import INDEX_NAME, NAME, Header, ShardEntry, build_manifest
+from shards.write import Member
+
+COMPOSED = "The captions are composed by rule from what was measured in each clip; no vision-language model wrote them."
+LOADER = "open_sora_dataset.py"
+
+
+def write_dataset(run: Run) -> None:
+    """Write everything but the shards; the manifest last. Shards of an earlier plan are removed.
+
+    Raises:
+        RunError: no clip was kept.
+    """
+    packed: Table[Packed] = Table(run.storage, "pack", Packed)
+    shards = {row.shard: row for row in packed.rows()}
+    if not shards:
+        raise RunError("no clip is left to pack; `osd-build status` shows where they went")
+    folder = run.storage.path(DATASET)
+    run.storage.remove(f"{DATASET}/{NAME}")  # until it is back, the folder does not claim to be complete
+    for name in run.storage.walk(f"{DATASET}/data"):
+        if name.removeprefix(f"{DATASET}/") not in shards:
+            run.storage.remove(name)
+    scores, captioners = columns(run)
+    with run.storage.scratch() as path:
+        digest = write_index(path, index_rows(packed), scores, captioners)
+        run.storage.adopt(path, f"{DATASET}/{INDEX_NAME}")
+    samples = Counter(row.shard for row in packed.rows())
+    entries = [ShardEntry(n, samples[n], r.shard_size_bytes, r.shard_sha256) for n, r in sorted(shards.items())]
+    header = Header(name_of(run), f"osd-build {version('open-sora-dataset')}", scores, captioners)
+    manifest = build_manifest(folder, header, entries, digest)
+    run.storage.write(f"{DATASET}/README.md", render(folder, manifest, card_facts(run, captioners)).encode())
+    run.storage.write(f"{DATASET}/{LOADER}", loader_source())
+    run.storage.write(f"{DATASET}/{NAME}", manifest.to_json().encode())
+
+
+def name_of(run: Run) -> str:
+    return str(run.config.values.get("name") or run.root.name)
+
+
+def columns(run: Run) -> tuple[list[str], list[str]]:
+    """Score names (`text.area`) and captioners of the run, the one that becomes `txt` first."""
+    stages = [stage for _, stage in run.stages]
+    tables = {s.table: s.writes for s in stages if s.name == "score"}
+    scores = [f"{table.partition('.')[2]}.{f}" for table, record in tables.items() for f in value_names(record)]
+    return scores, [s.table.partition(".")[2] for s in stages if s.name == "caption"]
+
+
+def value_names(record: type[Any]) -> list[str]:
+    return [name for name in record.__dataclass_fields__ if name != "clip_id"]
+
+
+def index_rows(packed: Table[Packed]) -> Iterator[Row]:
+    """Rows by shard, then by place in the shard; a part of the table is one shard, in this order."""
+    order = sorted((packed.read(n) for n in packed.parts()), key=lambda part: [r.shard for r in part.rows()][:1])
+    for row in (row for part in order for row in part.rows()):
+        members = [Member(**member) for member in json.loads(row.members)]
+        yield index_row(row.shard, json.loads(row.metadata), json.loads(row.captions), members)
+
+
+def card_facts(run: Run, captioners: Sequence[str]) -> CardFacts:
+    steps = [FunnelStep(c.table, c.inputs, c.kept, c.filtered, c.failed) for c in funnel(run)]
+    filters = [text for _, stage in run.stages if isinstance(stage, Judge) for text in stage.keep]
+    facts = [captioner_facts(run, name) for name in captioners]
+    written = ", ".join(fact.model for fact in facts if fact.model != "describe")
+    section: Mapping[str, Any] = run.config.section("card")
+    return CardFacts(
+        pretty_name=str(section.get("title", name_of(run))),
+        repo_id=str(section.get("repo", f"OWNER/{name_of(run)}")),
+        captions_are=f"The captions were written by {written}." if written else COMPOSED,
+        funnel=steps,
+        filters=filters,
+        captioners=facts,
+    )
+
+
+def captioner_facts(run: Run, name: str) -> CaptionerFacts:
+    table: Table[Caption] = Table(run.storage, f"caption.{name}", Caption)
+    row = next((row for n in table.parts() for row in table.read(n).rows()), None)
+    return CaptionerFacts(name, row.model, row.revision, row.prompt) if row else CaptionerFacts(name, "none")
+
+
+def loader_source() -> bytes:
+    import open_sora_dataset
+
+    return Path(open_sora_dataset.__file__).read_bytes()

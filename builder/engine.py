@@ -1,0 +1,241 @@
+"""Runs one unit of one stage, and knows what is done. Nothing here starts a process: runners hand out units.
+
+A unit is one part of the stage's table (a whole stage has a single unit). It is done when its part says that it was
+made by this stage, with these settings, from these rows. Otherwise each input keeps the answer it has, if that answer
+was given by this stage to this very input; only the others are computed.
+"""
+
+import itertools
+import json
+import os
+import platform
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+
+from builder.layout import Layout, bucket, covering
+from builder.records import Failure, Record, short_hash
+from builder.stage import Item, Stage
+from builder.storage import telling_of_full_disk
+from builder.table import Answer, Stamp, Table
+
+FLUSH_S = 10.0  # a kill loses at most this much paid work, or one batch
+
+
+@dataclass(frozen=True)
+class Unit:
+    """One part of one table to make. `sources` is the digest of all it is made from."""
+
+    table: str
+    number: int
+    sources: str
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """What a unit came to. Inputs = kept + filtered + failed."""
+
+    table: str
+    number: int
+    inputs: int
+    kept: int
+    filtered: int
+    failed: int
+    computed: int
+    cpu_s: float
+    wall_s: float
+    stamps: Mapping[int, Stamp] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Caution:
+    """How to run a unit that killed its worker: tell before each batch, take suspects alone, give up the condemned."""
+
+    tell: Callable[[Sequence[str]], None] = lambda ids: None
+    suspects: frozenset[str] = frozenset()
+    condemned: frozenset[str] = frozenset()
+    flush_s: float = FLUSH_S
+
+
+@dataclass(frozen=True)
+class Job:
+    """A stage with its tables."""
+
+    stage: Stage[Record, Record]
+    main: Table[Record]
+    sides: Mapping[str, Table[Record]]
+    target: Table[Record]
+    layout: Layout
+    grains: Mapping[str, str]  # of every table of the run
+
+    # -- what there is to do
+    def units(self) -> int | None:
+        """How many; None while an earlier whole stage has not decided it."""
+        return 1 if self.stage.whole else self.layout.parts(self.stage.grain)
+
+    def needs(self, number: int) -> dict[str, range] | None:
+        """The parts of other tables a unit is made from; None while unknown."""
+        names = [self.main.name] if self.stage.pinned else [self.main.name, *self.sides]
+        wanted: dict[str, range] = {}
+        for name in names:
+            parts, of = self.layout.parts(self.grains[name]), self.units()
+            if parts is None or of is None:
+                return None
+            wanted[name] = range(parts) if self.stage.whole else covering(number, of, parts)
+        return wanted
+
+    def unit(self, number: int, stamps: Mapping[str, Mapping[int, Stamp]]) -> Unit:
+        """The unit, given the stamps of all tables it needs."""
+        needs = self.needs(number) or {}
+        rows = [[name, [stamps[name][n].rows for n in parts]] for name, parts in needs.items()]
+        return Unit(self.target.name, number, short_hash(rows))
+
+    def done(self, unit: Unit, stamps: Mapping[int, Stamp]) -> bool:
+        """Whether the parts of this unit, given the stamps of its own table, answer it already."""
+        parts = self.layout.parts(self.stage.grain) if self.stage.whole else 1
+        numbers = range(parts or 1) if self.stage.whole else [unit.number]
+        mine = (self.stage.fingerprint(), unit.sources)
+        return parts is not None and all(n in stamps and (stamps[n].stage, stamps[n].sources) == mine for n in numbers)
+
+    # -- doing it
+    def run(self, unit: Unit, caution: Caution | None = None) -> Receipt:
+        """Make the unit's part (or all parts, for a whole stage) and write a receipt. The stage must be open."""
+        wall, cpu = time.monotonic(), time.process_time()
+        items = self.items(unit.number)
+        with telling_of_full_disk(self.target.storage.path(self.target.name)):
+            if self.stage.whole:
+                answers = self._answer(items)
+                computed, stamps = len(items), self._spread(unit, answers)
+            else:
+                answers, computed, stamps = self._finish(unit, items, caution or Caution())
+        counts = tally(answers)
+        took = {"cpu_s": time.process_time() - cpu, "wall_s": time.monotonic() - wall}
+        receipt = Receipt(unit.table, unit.number, len(items), *counts, computed=computed, stamps=stamps, **took)
+        self._file(receipt)
+        return receipt
+
+    def items(self, number: int) -> list[Item[Record]]:
+        """Inputs of a unit, joined, in order of their id."""
+        needs = self.needs(number) or {}
+        by_id = {row.id: row for row in self.main.rows(needs[self.main.name]) if getattr(row, "kept", True)}
+        joined: dict[str, dict[str, Record]] = {key: {} for key in by_id}
+        for name, side in self.sides.items():
+            self._join(name, side, by_id, joined)
+        return [self._item(by_id[key], joined[key]) for key in sorted(by_id)]
+
+    def _join(self, name: str, side: Table[Record], main: Mapping[str, Record], into: dict[str, dict[str, Record]]) -> None:
+        """Add one side table: its key is a field of the main row or of a row joined before."""
+        keys = {key: foreign_key(side.record.KEY, [row, *into[key].values()]) for key, row in main.items()}
+        parts = self.layout.parts(self.grains[name]) or 1
+        buckets = sorted({bucket(k, parts) for k in keys.values() if k is not None})
+        found = {row.id: row for row in side.rows(buckets)}
+        for key, wanted in keys.items():
+            if wanted in found:
+                into[key][name] = found[wanted]
+
+    def _item(self, row: Record, joined: Mapping[str, Record]) -> Item[Record]:
+        digests = [row.digest()] if self.stage.pinned else [row.digest(), *(r.digest() for r in joined.values())]
+        present = [] if self.stage.pinned else list(joined)
+        return Item(row, short_hash([digests, present]), joined)
+
+    def _finish(
+        self, unit: Unit, items: Sequence[Item[Record]], caution: Caution
+    ) -> tuple[dict[str, Answer[Record]], int, dict[int, Stamp]]:
+        """Compute what has no valid answer, flushing as it goes, and publish the part."""
+        mine = self.stage.fingerprint()
+        saved = {key: answer for key, (stage, answer) in self.target.saved(unit.number).items() if stage == mine}
+        known = {i.id: saved[i.id] for i in items if i.id in saved and saved[i.id].digest == i.digest}
+        if self.stage.atomic and len(saved) != len(items):
+            known = {}  # something left the unit: what it wrote as a whole is out of date
+        computed = 0
+        for answers in self._compute(unit.number, items, known, caution):
+            known |= answers
+            computed += len(answers)
+        answers = {item.id: known[item.id] for item in items}
+        unasked = {key: answer for key, answer in saved.items() if key not in answers}
+        if not self.stage.atomic:
+            self.target.write_memo(unit.number, mine, unasked)
+        stamp = self.target.write(unit.number, Stamp(mine, unit.sources), answers)
+        self.target.remove_pieces(unit.number)
+        return answers, computed, {unit.number: stamp}
+
+    def _compute(
+        self, number: int, items: Sequence[Item[Record]], known: Mapping[str, Answer[Record]], caution: Caution
+    ) -> Iterator[dict[str, Answer[Record]]]:
+        """Answers of each batch. Batches are cut at fixed positions, so an interruption never regroups inputs."""
+        unsaved: dict[str, Answer[Record]] = {}
+        flushed = time.monotonic()
+        for batch in self._batches(items, known, caution):
+            caution.tell([item.id for item in batch])
+            answers = self._answer(batch, caution.condemned)
+            unsaved |= answers
+            yield answers
+            if time.monotonic() - flushed >= caution.flush_s and not self.stage.atomic:
+                self.target.write_piece(number, self.stage.fingerprint(), unsaved)
+                unsaved, flushed = {}, time.monotonic()
+
+    def _batches(
+        self, items: Sequence[Item[Record]], known: Mapping[str, Answer[Record]], caution: Caution
+    ) -> Iterator[list[Item[Record]]]:
+        size = max(1, len(items)) if self.stage.atomic else self.stage.batch_size
+        for start in range(0, len(items), size):
+            batch = items[start : start + size]
+            missing = [item for item in batch if item.id not in known]
+            if self.stage.atomic and missing:
+                missing = list(batch)
+            alone = [item for item in missing if item.id in caution.suspects and not self.stage.atomic]
+            together = [item for item in missing if item not in alone]
+            yield from ([item] for item in alone)
+            if together:
+                yield together
+
+    def _answer(
+        self, items: Sequence[Item[Record]], condemned: frozenset[str] = frozenset()
+    ) -> dict[str, Answer[Record]]:
+        """Ask the stage; a condemned input is not shown to it again."""
+        well = [item for item in items if item.id not in condemned]
+        given = self.stage.batch(well) if well or self.stage.whole else []
+        if len(given) != len(well):
+            raise AssertionError(f"{self.stage.table}: {len(given)} answers to {len(well)} inputs")
+        crash = "its worker died twice while working on it; `osd-build retry` tries it once more"
+        answers = {i.id: Answer[Record](i.digest, (), Failure(i.id, "crash", crash, True)) for i in items}
+        for item, outcome in zip(well, given, strict=True):
+            failed = isinstance(outcome, Failure)
+            answers[item.id] = Answer(item.digest, () if failed else outcome, outcome if failed else None)
+        return answers
+
+    def _spread(self, unit: Unit, answers: Mapping[str, Answer[Record]]) -> dict[int, Stamp]:
+        """Write a whole stage's rows to the parts they belong to; failures go to part 0."""
+        rows = [row for answer in answers.values() for row in answer.rows]
+        for grain, parts in self.stage.parts(rows).items():
+            self.layout.decide(grain, parts, again=grain == "shard")
+        total = self.layout.parts(self.stage.grain) or 1
+        parts_of: list[dict[str, Answer[Record]]] = [{} for _ in range(total)]
+        for key, answer in answers.items():
+            if answer.failure:
+                parts_of[0][key] = answer
+            for n, group in itertools.groupby(answer.rows, lambda row: self.stage.place(row, total)):
+                before = parts_of[n][key].rows if key in parts_of[n] else ()
+                parts_of[n][key] = replace(answer, rows=[*before, *group])
+        stamp = Stamp(self.stage.fingerprint(), unit.sources)
+        self.target.remove_parts_from(total)
+        return {n: self.target.write(n, stamp, part) for n, part in enumerate(parts_of)}
+
+    def _file(self, receipt: Receipt) -> None:
+        """Timings and machine go to a file that no stage reads."""
+        facts = asdict(receipt) | {"host": platform.node(), "pid": os.getpid(), "python": platform.python_version()}
+        del facts["stamps"]
+        text = json.dumps(facts, indent=1).encode()
+        self.target.storage.write(f"{self.target.name}.receipts/part-{receipt.number:05d}.json", text)
+
+
+def foreign_key(name: str, rows: Sequence[Record]) -> str | None:
+    """The value of the first row that has a field of this name."""
+    return next((getattr(row, name) for row in rows if hasattr(row, name)), None)
+
+
+def tally(answers: Mapping[str, Answer[Record]]) -> tuple[int, int, int]:
+    """Inputs kept, filtered, failed. A row that says kept=False counts as filtered."""
+    kept = sum(any(getattr(row, "kept", True) for row in answer.rows) for answer in answers.values())
+    failed = sum(bool(a.failure and not a.failure.filtered) for a in answers.values())
+    return kept, len(answers) - kept - failed, failed

@@ -1,0 +1,68 @@
+"""What the commands do: run some steps of a pipeline to the end, and say how it went."""
+
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from builder import config
+from builder.engine import Receipt
+from builder.pipeline import Run, check_conditions
+from builder.progress import Progress, show_funnel
+from builder.report.funnel import Count, funnel
+
+OK, SOME_FAILED = 0, 3
+
+
+def open_run(folder: Path, overrides: Sequence[str] = ()) -> Run:
+    """The run in `folder`, its build.toml checked as a whole before anything is done."""
+    loaded = config.load(folder, overrides)
+    run = Run(loaded.base, loaded)
+    _ = run.settings, run.sources, run.stages
+    check_conditions(run)
+    return run
+
+
+def execute(folder: Path, verbs: Sequence[str], overrides: Sequence[str] = ()) -> int:
+    """Run the steps of `verbs`. Returns the exit code: 0, or 3 when all is finished but some items failed."""
+    run = open_run(folder, overrides)
+    run.storage.sweep()
+    if "crawl" in verbs:
+        run.write_sources()
+    wanted = {stage.table for verb, stage in run.stages if verb in verbs}
+    with Progress() as progress:
+        for receipt in receipts(run, wanted, progress):
+            progress.add(receipt)
+    if not leads():
+        return OK
+    if "pack" in verbs:
+        from builder.dataset import write_dataset
+
+        write_dataset(run)
+    counts = [count for count in funnel(run) if count.table in wanted]
+    show_funnel(counts)
+    return report(counts, run)
+
+
+def receipts(run: Run, wanted: set[str], progress: Progress) -> Iterator[Receipt]:
+    from builder.runners.local import LocalRunner
+    from builder.runners.multi_gpu import LaunchedRunner, launched
+
+    return LaunchedRunner(run)(wanted) if launched() else LocalRunner(run)(wanted, progress.watch)
+
+
+def leads() -> bool:
+    """Whether this process speaks for the run: the only one, or rank 0 of those that accelerate launched."""
+    import os
+
+    return os.environ.get("RANK", "0") == "0"
+
+
+def report(counts: Sequence[Count], run: Run) -> int:
+    """Name the first failures, and where all of them are."""
+    failed = [(c.table, f) for c in counts for f in c.failures if not f.filtered]
+    for table, failure in failed[:10]:
+        print(f"  {table} {failure.item_id}: {failure.kind}: {failure.message}", file=sys.stderr)  # noqa: T201
+    if failed:
+        tables = ", ".join(sorted({f"{run.root}/{table}.failures" for table, _ in failed}))
+        print(f"{len(failed)} items failed; all of them: {tables}", file=sys.stderr)  # noqa: T201
+    return SOME_FAILED if failed else OK

@@ -1,0 +1,73 @@
+"""Decoded frames in presentation order with usable timestamps: what a frame's index and pts mean everywhere else."""
+
+from collections.abc import Iterator
+from fractions import Fraction
+
+import av.error
+from av.container import InputContainer
+from av.packet import Packet
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
+
+READ_RETRIES = 16  # a demuxer that fails more often has lost the thread; what was read so far stands
+RESET_S = 1.0  # a step back by more is a restart of the clock (joined recordings), not a repeated timestamp
+
+
+class FrameReader:
+    """Iterates (frame, pts) once; goes on after packets that do not decode.
+
+    pts are in the stream's time base and strictly increase. Those the file lacks are made from the frame before and
+    the average rate; repeated ones move up by one tick. What is made depends on every frame before it, so a reader
+    that starts after a seek agrees with one that reads everything only where nothing had to be made.
+    """
+
+    def __init__(self, container: InputContainer, stream: VideoStream, threads: int = 1) -> None:
+        self.container, self.stream = container, stream
+        self.packets = 0  # read so far, without those an edit list hides
+        self.errors = 0
+        self._last: int | None = None
+        self._shift = 0
+        stream.thread_count, stream.thread_type = threads, "NONE" if threads == 1 else "AUTO"  # type: ignore[assignment]
+        self.time_base = stream.time_base or Fraction(1, 1_000_000)
+        rate = stream.average_rate or Fraction(25)
+        self._step = max(1, round(1 / (rate * self.time_base)))
+        self._reset = max(self._step, int(RESET_S / self.time_base))
+
+    def __iter__(self) -> Iterator[tuple[VideoFrame, int]]:
+        for packet in self._packets():
+            self.packets += bool(packet.size) and not packet.is_discard
+            try:
+                frames = packet.decode()
+            except MemoryError:
+                raise
+            except av.error.FFmpegError:
+                self.errors += 1
+                continue
+            for frame in frames:
+                yield frame, self._timestamp(frame)
+
+    def _packets(self) -> "Iterator[Packet[VideoStream]]":
+        while True:
+            try:
+                yield from self.container.demux(self.stream)
+                return
+            except (MemoryError, OSError):  # of this machine, not of the file
+                raise
+            except av.error.FFmpegError:
+                self.errors += 1
+                if self.errors > READ_RETRIES:
+                    return
+
+    def _timestamp(self, frame: VideoFrame) -> int:
+        last = self._last
+        if frame.pts is None:
+            pts = (self.stream.start_time or 0) if last is None else last + self._step
+        else:
+            pts = frame.pts + self._shift
+            if last is not None and pts < last - self._reset:
+                self._shift += last + self._step - pts
+                pts = last + self._step
+            elif last is not None and pts <= last:
+                pts = last + 1
+        self._last = pts
+        return pts

@@ -1,0 +1,107 @@
+"""Which demuxer reads a file, from its first bytes and never from its name; and the one place that opens a video.
+
+FFmpeg's own probing accepts text (HLS, DASH, concat and SDP playlists) that makes it read other files, so the demuxer
+is forced, may not call another one, and the only protocol is `file`.
+"""
+
+from pathlib import Path
+
+import av
+import av.error
+from av.container import InputContainer
+from av.stream import Discard, Disposition
+from av.video.stream import VideoStream
+
+from builder.errors import ItemError
+from builder.media.structure import MATROSKA, MOV, structure
+
+HEAD_BYTES = 4096
+MOV_FIRST_BOXES = frozenset([b"ftyp", b"styp", b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot", b"moof", b"sidx"])
+IMAGE_BRANDS = frozenset([b"avif", b"avis", b"heic", b"heix", b"heif", b"mif1", b"msf1"])
+MAGIC = (
+    (b"\x1a\x45\xdf\xa3", MATROSKA),
+    (b"\x00\x00\x01\xba", "mpeg"),
+    (b"FLV\x01", "flv"),
+    (b"OggS", "ogg"),
+    (bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c"), "asf"),
+    (bytes.fromhex("060e2b34020501010d010201"), "mxf"),
+)
+TS_SYNC = ((188, 0), (192, 4), (204, 0))  # packet size, offset of the sync byte: broadcast, Blu-ray, with parity
+STILL = Disposition.attached_pic | Disposition.still_image | Disposition.timed_thumbnails
+
+
+def demuxer(path: Path) -> str:
+    """The name of the FFmpeg demuxer to force. Raises ItemError `empty_file` or `not_video`."""
+    with path.open("rb") as file:
+        head = file.read(HEAD_BYTES)
+    if not head:
+        raise ItemError("empty_file", f"{path} has 0 bytes: the download failed; remove it and fetch it again")
+    name = _by_magic(head)
+    if name is None:
+        raise ItemError(
+            "not_video",
+            f"{path} begins with {head[:12]!r}, which is no video container this tool reads (a web page, a playlist "
+            "or another format): check where it came from, or convert it to MP4",
+        )
+    return name
+
+
+def _by_magic(head: bytes) -> str | None:
+    for magic, name in MAGIC:
+        if head.startswith(magic):
+            return name
+    if head[4:8] in MOV_FIRST_BOXES and head[8:12] not in IMAGE_BRANDS:
+        return MOV
+    if head[:4] == b"RIFF" and head[8:12] in (b"AVI ", b"AVIX"):
+        return "avi"
+    for size, offset in TS_SYNC:
+        syncs = head[offset::size]
+        if len(syncs) >= 5 and set(syncs) == {0x47}:
+            return "mpegts"
+    return None
+
+
+def open_video(path: Path, max_pixels: int = 0) -> InputContainer:
+    """Open a file that holds a video; its streams but the one of `video_stream` are switched off.
+
+    Use it in a `with` statement. Frames of more than `max_pixels` are refused by the decoder (0: no limit).
+    Raises ItemError `empty_file`, `not_video`, `truncated`, `damaged`, `encrypted`, `no_video_stream`,
+    `unsupported_codec`.
+    """
+    name = demuxer(path)
+    outline = structure(path, name)
+    if not outline.indexed:
+        raise ItemError("truncated", f"{path} is an MP4 without its index (moov): it was cut short; fetch it again")
+    if outline.encrypted:
+        raise ItemError("encrypted", f"{path} is encrypted (DRM) and cannot be decoded; leave it out")
+    options = {"protocol_whitelist": "file", "format_whitelist": name}
+    if max_pixels:
+        options["max_pixels"] = str(max_pixels)
+    try:
+        # An absolute file: URL: whatever the name holds (a leading dash, `http:`, %d, a newline), it stays a name.
+        container = av.open(f"file:{path.absolute()}", "r", name, options, metadata_errors="replace")
+    except (MemoryError, OSError):
+        raise
+    except av.error.FFmpegError as error:
+        cut = outline.declared_bytes > path.stat().st_size
+        what = "stops before its header is complete" if cut else f"has a header that cannot be read ({error.strerror})"
+        raise ItemError("truncated" if cut else "damaged", f"{path} {what}; fetch it again") from error
+    try:
+        wanted = video_stream(container)
+    except ItemError:
+        container.close()
+        raise
+    for stream in container.streams:
+        if stream is not wanted:
+            stream.discard = Discard.all
+    return container
+
+
+def video_stream(container: InputContainer) -> VideoStream:
+    """The first stream that shows moving pictures; cover art does not."""
+    moving = [stream for stream in container.streams.video if not stream.disposition & STILL]
+    if not moving:
+        raise ItemError("no_video_stream", f"{container.name} holds no moving pictures (sound or a still); leave it out")
+    if moving[0].codec_context is None:
+        raise ItemError("unsupported_codec", f"{container.name} uses a codec FFmpeg cannot decode; convert it first")
+    return moving[0]

@@ -1,0 +1,160 @@
+"""From build.toml to jobs: which stages run, with which settings, over which tables."""
+
+import dataclasses
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from builder import registry
+from builder.config import Config, RunSettings
+from builder.engine import Job
+from builder.errors import ConfigError
+from builder.layout import Layout
+from builder.records import Record, SourceSpec
+from builder.stage import Context, Stage
+from builder.stages import STAGES, Step
+from builder.stages.find import Source
+from builder.storage import Storage
+from builder.table import Answer, Stamp, Table
+
+DEFAULT_PLUGINS = {
+    "detectors": "adaptive",
+    "scorers": ("text", "motion", "sharpness", "brightness"),
+    "captioners": ("describe",),
+}
+NAME = re.compile(r"[a-z0-9_-]+")
+SECTIONS = {"name", "run", "source", "push", "card", "score", "caption", *(s.stage.name for s in STAGES)}
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run folder and its configuration. Cheap to make and to pickle: a worker makes its own."""
+
+    root: Path
+    config: Config
+
+    @cached_property
+    def storage(self) -> Storage:
+        return Storage(self.root)
+
+    @cached_property
+    def settings(self) -> RunSettings:
+        return self.config.build(RunSettings, "run", self.config.section("run"))
+
+    @cached_property
+    def sources(self) -> dict[str, Source]:
+        """The `[[source]]` entries, by name.
+
+        Raises:
+            ConfigError: an entry has no kind, a bad name, or settings its kind does not know.
+        """
+        entries = self.config.values.get("source", [])
+        if not isinstance(entries, list) or not entries:
+            raise ConfigError(f"{self.config.path} names no [[source]]; add one with `kind` and `name`")
+        named: dict[str, Source] = {}
+        for entry in entries:
+            kind, name = entry.get("kind", ""), str(entry.get("name", entry.get("kind", "")))
+            if not NAME.fullmatch(name) or name in named:
+                why = "is used twice" if name in named else "may hold a-z, 0-9, - and _ only"
+                raise ConfigError(f"{self.config.where('source')}: the source name {name!r} {why}")
+            values = {k: v for k, v in entry.items() if k not in ("kind", "name")}
+            named[name] = self.config.build(registry.find("sources", Source, kind), "source", values)
+        return named
+
+    @cached_property
+    def stages(self) -> list[tuple[str, Stage[Any, Any]]]:
+        """Every stage of this run with its verb, in order."""
+        unknown = set(self.config.values) - SECTIONS
+        if unknown:
+            name = sorted(unknown)[0]
+            where = self.config.where(name)
+            raise ConfigError(f"{where}: no section [{name}]; allowed: {', '.join(sorted(SECTIONS))}")
+        found = [(step.verb, stage) for step in STAGES for stage in self._instances(step)]
+        scores = tuple(s.table for _, s in found if s.name == "score")
+        captions = tuple(s.table for _, s in found if s.name == "caption")
+        return [(verb, wire(stage, scores, captions)) for verb, stage in found]
+
+    def jobs(self) -> list[Job]:
+        """Every stage with its tables, in order."""
+        stages = [stage for _, stage in self.stages]
+        tables: dict[str, Table[Any]] = {"sources": Table(self.storage, "sources", SourceSpec)}
+        tables |= {stage.table: Table(self.storage, stage.table, stage.writes) for stage in stages}
+        grains = {"sources": "one"} | {stage.table: stage.grain for stage in stages}
+        layout = Layout(self.storage)
+        return [
+            Job(s, tables[s.reads], {n: tables[n] for n in s.joins}, tables[s.table], layout, grains) for s in stages
+        ]
+
+    def verb_of(self, table: str) -> str:
+        return next(verb for verb, stage in self.stages if stage.table == table)
+
+    def context(self, device: str = "cpu") -> Context:
+        folders = {name: source.root(self.config.base) for name, source in self.sources.items()}
+        roots = {name: folder for name, folder in folders.items() if folder is not None}
+        return Context(self.storage, base=self.config.base, roots=roots, device=device)
+
+    def write_sources(self) -> None:
+        """Bring the `sources` table up to date; its rows change when what a source would list has changed."""
+        rows: dict[str, Answer[Record]] = {}
+        for entry, (name, source) in zip(self.config.values["source"], self.sources.items(), strict=True):
+            values = json.dumps({k: v for k, v in entry.items() if k not in ("kind", "name")}, sort_keys=True)
+            spec = SourceSpec(name, entry["kind"], values, source.state(self.config.base))
+            rows[name] = Answer(spec.digest(), [spec])
+        table: Table[Record] = Table(self.storage, "sources", SourceSpec)
+        if not table.parts() or table.read(0).answers != rows:
+            table.write(0, Stamp("config", ""), rows)
+
+    def _instances(self, step: Step) -> Iterator[Stage[Any, Any]]:
+        name = step.stage.name
+        if not step.plugins:
+            yield self.config.build(step.stage, name, self.config.section(name))
+        elif step.plugins == "detectors":
+            values = self.config.section(name)
+            method = values.pop("method", DEFAULT_PLUGINS["detectors"])
+            yield self.config.build(registry.find(step.plugins, step.stage, method), name, values)
+        else:
+            chosen = self.config.section(name) or dict.fromkeys(DEFAULT_PLUGINS[step.plugins], {})
+            for label in chosen:
+                yield self._plugin(step, name, label)
+
+    def _plugin(self, step: Step, name: str, label: str) -> Stage[Any, Any]:
+        """`[score.text]`; `[caption.NAME]` with `engine`, so that one engine may caption twice."""
+        values = self.config.section(f"{name}.{label}")
+        kind = values.pop("engine", label) if step.plugins == "captioners" else label
+        stage = self.config.build(registry.find(step.plugins, step.stage, kind), f"{name}.{label}", values)
+        if not NAME.fullmatch(label):
+            raise ConfigError(f"{self.config.where(f'{name}.{label}')}: a name may hold a-z, 0-9, - and _ only")
+        return dataclasses.replace(stage, label=label) if step.plugins == "captioners" else stage
+
+
+def wire(stage: Stage[Any, Any], scores: tuple[str, ...], captions: tuple[str, ...]) -> Stage[Any, Any]:
+    """Tell the stages that read whatever is on which tables those are."""
+    wanted: Mapping[str, dict[str, tuple[str, ...]]] = {
+        "judge": {"tables": scores},
+        "select": {"tables": captions},
+        "caption": {"scores": scores},
+        "plan": {"scores": scores, "captions": captions},
+        "pack": {"scores": scores, "captions": captions},
+    }
+    return dataclasses.replace(stage, **wanted[stage.name]) if stage.name in wanted else stage
+
+
+def check_conditions(run: Run) -> None:
+    """Refuse a condition on something nobody measures.
+
+    Raises:
+        ConfigError: names the condition and the values there are.
+    """
+    stages = [stage for _, stage in run.stages]
+    known = {f"{s.table[6:]}.{f.name}" for s in stages if s.name == "score" for f in dataclasses.fields(s.writes)[1:]}
+    words = {f"caption-{s.table[8:]}.words" for s in stages if s.name == "caption"}
+    for stage, values in (("judge", known), ("select", words)):
+        conditions = next(getattr(s, "conditions") for s in stages if s.name == stage)
+        for name in (n for condition in conditions for n in condition.names()):
+            if name not in values:
+                where = run.config.where(stage, "keep")
+                raise ConfigError(f"{where}: nothing measures {name!r}; there are: {', '.join(sorted(values))}")

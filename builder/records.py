@@ -1,0 +1,278 @@
+"""What flows through the pipeline: one frozen dataclass a table, each row a fact that is never edited in place.
+
+A record names its id in `KEY`; the id of a clip begins with the id of its video, so that both fall into the same
+range of parts. Fields gain defaults when they are added later: tables written before still read. A field marked
+`FACT` records how something was obtained; it is no part of the row's digest, so a new value recomputes nothing.
+"""
+
+import dataclasses
+import hashlib
+import json
+import typing
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any, ClassVar
+
+import pyarrow as pa
+
+FACT = {"fact": True}
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """Base of all rows."""
+
+    KEY: ClassVar[str] = ""
+
+    @property
+    def id(self) -> str:
+        return str(getattr(self, self.KEY))
+
+    def digest(self) -> str:
+        """16 hex digits over every field that is not a FACT."""
+        return short_hash([getattr(self, name) for name in digested(type(self))])
+
+
+@dataclass(frozen=True, slots=True)
+class SourceSpec(Record):
+    """One `[[source]]` of build.toml. `state` changes when what the source would list changes."""
+
+    KEY: ClassVar[str] = "source"
+    source: str
+    kind: str
+    settings: str
+    state: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Found(Record):
+    """A video that a source lists, not fetched yet. `root` and `path` are set for local files, `url` for others."""
+
+    KEY: ClassVar[str] = "found_id"
+    found_id: str
+    source: str
+    url: str = ""
+    root: str = ""
+    path: str = ""
+    size_bytes: int = 0
+    mtime_ns: int = 0
+    site_id: str = ""
+    page_url: str = ""
+    author: str = ""
+    author_url: str = ""
+    title: str = ""
+    tags: tuple[str, ...] = ()
+    license: str = ""
+    license_url: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SourceVideo(Record):
+    """A video at hand, probed. `root` "" means the run's own media folder; else a folder source, never written to.
+
+    `width` and `height` are as displayed; header figures (`duration_s`, `fps`) are claims until `scan` has counted.
+    """
+
+    KEY: ClassVar[str] = "video_id"
+    video_id: str
+    found_id: str
+    source: str
+    root: str
+    path: str
+    sha256: str
+    size_bytes: int
+    container: str
+    codec: str
+    width: int
+    height: int
+    rotation: int
+    fps: float
+    duration_s: float
+    has_audio: bool
+    url: str = ""
+    site_id: str = ""
+    page_url: str = ""
+    author: str = ""
+    author_url: str = ""
+    title: str = ""
+    tags: tuple[str, ...] = ()
+    license: str = ""
+    license_url: str = ""
+    also: tuple[str, ...] = ()
+    mtime_ns: int = field(default=0, metadata=FACT)
+    retrieved_at: str = field(default="", metadata=FACT)
+    etag: str = field(default="", metadata=FACT)
+    last_modified: str = field(default="", metadata=FACT)
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched(SourceVideo):
+    """A SourceVideo before duplicates are merged: several may hold the same bytes, so it goes by what was found."""
+
+    KEY: ClassVar[str] = "found_id"
+
+
+@dataclass(frozen=True, slots=True)
+class Scanned(Record):
+    """The decode pass over one video. `evidence` and `strip` name files by content; times are in `time_base` units."""
+
+    KEY: ClassVar[str] = "video_id"
+    video_id: str
+    frames: int
+    width: int
+    height: int
+    fps: float
+    duration_s: float
+    start_pts: int
+    end_pts: int
+    time_base: str
+    vfr: bool
+    decode_errors: int
+    strip_frames: int
+    evidence: str
+    strip: str
+
+
+@dataclass(frozen=True, slots=True)
+class Shots(Record):
+    """Single-shot spans of one video: shot i shows frames starts[i] <= f < ends[i], in presentation order."""
+
+    KEY: ClassVar[str] = "video_id"
+    video_id: str
+    detector: str
+    starts: tuple[int, ...]
+    ends: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Clip(Record):
+    """A span of one video: frames start_frame <= f < end_frame, shown at start_s <= t < end_s."""
+
+    KEY: ClassVar[str] = "clip_id"
+    clip_id: str
+    video_id: str
+    start_frame: int
+    end_frame: int
+    start_pts: int
+    end_pts: int
+    start_s: float
+    end_s: float
+    fps: float
+    width: int
+    height: int
+
+    @property
+    def frames(self) -> int:
+        return self.end_frame - self.start_frame
+
+    @property
+    def duration_s(self) -> float:
+        return self.end_s - self.start_s
+
+
+@dataclass(frozen=True, slots=True)
+class Score(Record):
+    """Base of what scorers write: finite floats that a condition can name as `<scorer>.<field>`."""
+
+    KEY: ClassVar[str] = "clip_id"
+    clip_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict(Record):
+    """Kept or not, with every condition that failed. A row that is not kept is no input of later stages."""
+
+    KEY: ClassVar[str] = "clip_id"
+    clip_id: str
+    kept: bool
+    failed: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Caption(Record):
+    """One caption and everything needed to make it again. `parameters` is JSON, `frames_s` source times shown."""
+
+    KEY: ClassVar[str] = "clip_id"
+    clip_id: str
+    captioner: str
+    text: str
+    status: str
+    model: str
+    revision: str
+    prompt: str
+    frames_s: tuple[float, ...]
+    parameters: str
+    tokens: int = 0
+
+    @property
+    def words(self) -> int:
+        return len(self.text.split())
+
+
+@dataclass(frozen=True, slots=True)
+class Planned(Record):
+    """Where a clip goes. `covers` is the digest of everything the sample is made of."""
+
+    KEY: ClassVar[str] = "clip_id"
+    clip_id: str
+    shard: str
+    shard_number: int
+    covers: str
+
+
+@dataclass(frozen=True, slots=True)
+class Packed(Record):
+    """A sample inside a finished shard. `members` and `metadata` are JSON, `captions` JSON by captioner."""
+
+    KEY: ClassVar[str] = "clip_id"
+    clip_id: str
+    shard: str
+    shard_size_bytes: int
+    shard_sha256: str
+    members: str
+    metadata: str
+    captions: str
+
+
+@dataclass(frozen=True, slots=True)
+class Failure(Record):
+    """Why an input has no row: `filtered` on purpose, else failed; `retryable` if trying again may help."""
+
+    KEY: ClassVar[str] = "item_id"
+    item_id: str
+    kind: str
+    message: str
+    retryable: bool = False
+    filtered: bool = False
+
+
+ARROW: dict[Any, pa.DataType] = {
+    str: pa.string(),
+    int: pa.int64(),
+    float: pa.float64(),
+    bool: pa.bool_(),
+    tuple[str, ...]: pa.list_(pa.string()),
+    tuple[int, ...]: pa.list_(pa.int64()),
+    tuple[float, ...]: pa.list_(pa.float64()),
+}
+
+
+@cache
+def arrow_schema(record: type[Record]) -> pa.Schema:
+    hints = typing.get_type_hints(record)
+    return pa.schema([pa.field(f.name, ARROW[hints[f.name]], nullable=False) for f in dataclasses.fields(record)])
+
+
+@cache
+def digested(record: type[Record]) -> tuple[str, ...]:
+    return tuple(f.name for f in dataclasses.fields(record) if not f.metadata.get("fact"))
+
+
+def short_hash(value: Any) -> str:
+    """16 hex digits over a JSON-able value (tuples count as lists); floats by their shortest exact form."""
+    return hashlib.blake2b(json.dumps(value, sort_keys=True).encode(), digest_size=8).hexdigest()
+
+
+def content_id(sha256: str) -> str:
+    """The id of a thing by its content: 80 bits, fewer than 10^-8 collisions expected in 10^8 videos."""
+    return sha256[:20]

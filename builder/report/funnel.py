@@ -1,0 +1,64 @@
+"""The funnel: how many went into each stage, how many came out, and what became of the others."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from builder.board import Board
+from builder.engine import Job
+from builder.pipeline import Run
+from builder.records import Failure, Record, Verdict
+from builder.table import Answer
+
+
+@dataclass
+class Count:
+    """One stage. inputs = kept + filtered + failed; `rows` is what the kept ones became."""
+
+    table: str
+    inputs: int = 0
+    kept: int = 0
+    filtered: int = 0
+    failed: int = 0
+    rows: int = 0
+    finished: int = 0
+    units: int | None = None
+    reasons: Counter[str] = field(default_factory=Counter)
+    failures: list[Failure] = field(default_factory=list)
+
+    def add(self, key: str, answers: Sequence[Answer[Record]]) -> None:
+        """Count one input with all its answers (a whole stage's rows may lie in several parts)."""
+        rows = [row for answer in answers for row in answer.rows]
+        failure = next((answer.failure for answer in answers if answer.failure), None)
+        verdict = next((row for row in rows if isinstance(row, Verdict)), None)
+        self.inputs += 1
+        self.rows += len(rows)
+        if failure:
+            self.failures.append(failure)
+            self.reasons[failure.kind] += 1
+            self.failed += not failure.filtered
+            self.filtered += failure.filtered
+        elif verdict and not verdict.kept:
+            self.filtered += 1
+            self.reasons.update(text.partition(" ")[0] for text in verdict.failed)
+        else:
+            self.kept += 1
+
+
+def funnel(run: Run) -> list[Count]:
+    """One Count per stage, in order; stages not run yet have no inputs."""
+    jobs = run.jobs()
+    board = Board(jobs, {job.target.name for job in jobs})
+    progress = board.progress()
+    return [count(job, *progress[job.target.name]) for job in jobs]
+
+
+def count(job: Job, finished: int, units: int | None) -> Count:
+    answers: dict[str, list[Answer[Record]]] = {}
+    for n in job.target.parts():
+        for key, answer in job.target.read(n).answers.items():
+            answers.setdefault(key, []).append(answer)
+    result = Count(job.target.name, finished=finished, units=units)
+    for key, given in answers.items():
+        result.add(key, given)
+    return result

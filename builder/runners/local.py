@@ -1,0 +1,140 @@
+"""The local runner: a pool of worker processes, fed with units as soon as what they are made from is finished.
+
+Stages that ask for a GPU run in a second pool, one process per rank. The death of a worker costs the units in flight;
+they then run one at a time, an input that kills its worker twice becomes a failure, and its unit goes on.
+"""
+
+import multiprocessing
+import os
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
+from pathlib import Path
+
+from builder.board import Board
+from builder.engine import Receipt, Unit
+from builder.errors import RunError
+from builder.pipeline import Run
+from builder.runners import worker
+
+QUEUE = 2  # units out per worker: one in hand and one at hand
+
+
+class LocalRunner:
+    """Makes the units of `wanted` tables. `workers` 0 takes the setting, and else one per core."""
+
+    def __init__(self, run: Run, workers: int = 0) -> None:
+        self.run = run
+        self.workers = workers or run.settings.workers or os.cpu_count() or 1
+        self.pools: dict[bool, ProcessPoolExecutor] = {}
+        self.flying: dict[Future[Receipt], tuple[Unit, bool]] = {}
+
+    def __call__(self, wanted: set[str], watch: Callable[[Board], None] = lambda board: None) -> Iterator[Receipt]:
+        """Yield a receipt per unit made; units that are up to date are passed over. `watch` sees every change.
+
+        Raises:
+            RunError: a unit cannot be made at all; everything finished is kept.
+        """
+        jobs = self.run.jobs()
+        board = Board(jobs, wanted)
+        try:
+            while not board.finished():
+                self._submit(board)
+                watch(board)
+                if not self.flying:
+                    raise RunError("the run cannot go on: no unit is ready; an earlier step has not been run")
+                for receipt in self._collect(board):
+                    board.account(receipt)
+                    yield receipt
+        finally:
+            self._close()
+        for job in jobs:
+            if job.target.name in wanted:
+                job.target.close()
+
+    def _submit(self, board: Board) -> None:
+        for gpu in (False, True):
+            limit = QUEUE * (self._ranks() if gpu else self.workers)
+            while sum(g == gpu for _, g in self.flying.values()) < limit and (unit := board.take(gpu)):
+                self.flying[self._pool(gpu).submit(worker.make, unit)] = (unit, gpu)
+
+    def _collect(self, board: Board) -> Iterator[Receipt]:
+        finished, _ = wait(self.flying, return_when=FIRST_COMPLETED)
+        for future in finished:
+            if future not in self.flying:
+                continue  # recovered together with another
+            unit, gpu = self.flying.pop(future)
+            try:
+                receipts: Iterator[Receipt] = iter([future.result()])
+            except BrokenProcessPool:
+                receipts = self._recover(unit, gpu)
+            yield from receipts
+
+    # -- after a death
+    def _recover(self, unit: Unit, gpu: bool) -> Iterator[Receipt]:
+        """A worker died and took its pool along. Any unit in flight there may be the cause: run them one at a time."""
+        lost = [unit, *(u for u, g in self.flying.values() if g == gpu)]
+        self.flying = {f: (u, g) for f, (u, g) in self.flying.items() if g != gpu}
+        stop(self.pools.pop(gpu))
+        for suspect in lost:
+            yield self._alone(suspect, gpu)
+
+    def _alone(self, unit: Unit, gpu: bool) -> Receipt:
+        """Run one unit by itself, closing in on the input that kills the worker."""
+        suspects: frozenset[str] = frozenset()
+        deaths: Counter[str] = Counter()
+        with tempfile.TemporaryDirectory() as folder:
+            marker = Path(folder) / "marker"
+            while True:
+                condemned = frozenset(key for key, count in deaths.items() if count > 1)
+                marker.unlink(missing_ok=True)
+                pool = self._new_pool(gpu, 1)
+                with suppress(BrokenProcessPool):
+                    try:
+                        return pool.submit(worker.make_alone, unit, marker, suspects, condemned).result()
+                    finally:
+                        stop(pool)
+                told = frozenset(marker.read_text().split("\n")) if marker.exists() else frozenset()
+                if not told or (len(told) > 1 and told <= suspects):
+                    raise RunError(f"{unit.table}: the worker of part {unit.number} keeps dying; is memory short?")
+                deaths.update(told if len(told) == 1 else ())
+                suspects |= told
+
+    # -- pools
+    def _ranks(self) -> int:
+        if self.run.settings.ranks:
+            return self.run.settings.ranks
+        from builder.runners.multi_gpu import devices
+
+        return min(self.workers, devices())
+
+    def _pool(self, gpu: bool) -> ProcessPoolExecutor:
+        if gpu not in self.pools:
+            self.pools[gpu] = self._new_pool(gpu, self._ranks() if gpu else self.workers)
+        return self.pools[gpu]
+
+    def _new_pool(self, gpu: bool, workers: int) -> ProcessPoolExecutor:
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload(["builder.pipeline"])
+        ranks = context.Queue() if gpu else None
+        for rank in range(workers if ranks else 0):
+            ranks.put(rank)  # type: ignore[union-attr]
+        return ProcessPoolExecutor(workers, context, worker.start, (self.run, ranks))
+
+    def _close(self) -> None:
+        """Stop all workers at once: what they had in hand is redone, what they finished is on disk."""
+        self.flying.clear()
+        for gpu in list(self.pools):
+            stop(self.pools.pop(gpu))
+
+
+def stop(pool: ProcessPoolExecutor) -> None:
+    processes = list((getattr(pool, "_processes", None) or {}).values())
+    pool.shutdown(wait=False, cancel_futures=True)
+    for process in processes:
+        process.terminate()
+    for process in processes:
+        process.join()

@@ -1,0 +1,68 @@
+"""Inside a worker process: it builds the jobs of the run once, keeps stages open (models loaded), and makes units."""
+
+import os
+import signal
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from builder.engine import Caution, Receipt, Unit
+from builder.pipeline import Run
+
+
+@dataclass
+class Worker:
+    """What one process holds."""
+
+    run: Run
+    device: str = "cpu"
+    opened: set[str] = field(default_factory=set)
+    closing: ExitStack = field(default_factory=ExitStack)
+
+    def __post_init__(self) -> None:
+        self.jobs = {job.target.name: job for job in self.run.jobs()}
+        self.context = self.run.context(self.device)
+        self.closing.callback(self.context.close)
+
+    def make(self, unit: Unit, caution: Caution | None = None) -> Receipt:
+        job = self.jobs[unit.table]
+        if unit.table not in self.opened:
+            self.closing.enter_context(job.stage.opened(self.context))
+            self.opened.add(unit.table)
+        return job.run(unit, caution)
+
+
+_worker: Worker
+
+
+def start(run: Run, ranks: Any = None) -> None:
+    """Process initialiser. One thread per library: workers are the parallelism, and sums never change their order."""
+    global _worker  # noqa: PLW0603 (a pool process has no other place for what it has loaded)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+    one_thread()
+    device = "cpu"
+    if ranks is not None:
+        from builder.runners.multi_gpu import claim
+
+        device = claim(ranks.get())
+    _worker = Worker(run, device)
+
+
+def make(unit: Unit) -> Receipt:
+    return _worker.make(unit)
+
+
+def make_alone(unit: Unit, marker: Path, suspects: frozenset[str], condemned: frozenset[str]) -> Receipt:
+    """As `make`, writing the ids at hand to `marker`, so that the parent knows them if this process dies."""
+
+    def tell(ids: Sequence[str]) -> None:
+        marker.write_text("\n".join(ids))
+
+    return _worker.make(unit, Caution(tell, suspects, condemned, flush_s=0.0))
+
+
+def one_thread() -> None:
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ[name] = "1"

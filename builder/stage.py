@@ -1,0 +1,219 @@
+"""The one abstraction: a Stage turns rows of one table into rows of another, an input at a time.
+
+A stage is a frozen dataclass. Its fields are its settings (checked by pydantic, one section of build.toml); those made
+with `execution()` say how it runs and never what comes out, so changing them recomputes nothing.
+"""
+
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, cast, dataclass_transform
+
+import pydantic.dataclasses
+from pydantic import ConfigDict
+
+from builder.errors import Filtered, ItemError, RunError
+from builder.layout import bucket
+from builder.records import Failure, Record, short_hash
+from builder.storage import Storage
+
+if TYPE_CHECKING:
+    from builder.media.guard import Guard
+
+R = TypeVar("R", bound=Record)
+In = TypeVar("In", bound=Record)
+Out = TypeVar("Out", bound=Record)
+T = TypeVar("T")
+
+
+def execution(default: Any) -> Any:
+    """A setting that changes speed or memory but not results."""
+    return field(default=default, metadata={"execution": True})
+
+
+@dataclass_transform(frozen_default=True, field_specifiers=(field, execution))
+def settings(cls: type[T]) -> type[T]:
+    """Make a class's fields its settings: frozen, validated, unknown keys refused."""
+    decorate = pydantic.dataclasses.dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+    return cast(type[T], decorate(cls))
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What one worker of a stage takes."""
+
+    cpus: float = 1.0
+    gpus: float = 0.0
+    memory_bytes: int = 1 << 30
+
+
+@dataclass(frozen=True)
+class Item(Generic[In]):
+    """One input: the row of the main table, the rows joined to it, and the digest of all of them."""
+
+    row: In
+    digest: str
+    joined: Mapping[str, Record] = field(default_factory=dict)
+
+    @property
+    def id(self) -> str:
+        return self.row.id
+
+    def find(self, record: type[R]) -> R | None:
+        """The joined row of this type, if its table has one for this input."""
+        return next((row for row in self.joined.values() if isinstance(row, record)), None)
+
+    def get(self, record: type[R]) -> R:
+        """The joined row of this type.
+
+        Raises:
+            ItemError: `not_joined`, when an earlier stage has no row for this input.
+        """
+        row = self.find(record)
+        if row is None:
+            raise ItemError("not_joined", f"{self.id} has no {record.__name__}; see `osd-build status`")
+        return row
+
+    def all(self, record: type[R]) -> dict[str, R]:
+        """All joined rows of this type, by table name, in the order in which the stage declares its joins."""
+        return {name: row for name, row in self.joined.items() if isinstance(row, record)}
+
+
+@dataclass
+class Context:
+    """Where a stage runs: the run's storage, the folders of local sources, the device, the guarded decoder.
+
+    `base` is the folder of build.toml, against which its relative paths resolve.
+    """
+
+    storage: Storage
+    base: Path = Path()
+    roots: Mapping[str, Path] = field(default_factory=dict)
+    device: str = "cpu"
+    _guard: "Guard | None" = None
+
+    @property
+    def guard(self) -> "Guard":
+        """The worker's one decoder process, started at first use."""
+        if self._guard is None:
+            from builder.media.guard import Guard
+
+            self._guard = Guard()
+        return self._guard
+
+    def close(self) -> None:
+        if self._guard is not None:
+            self._guard.close()
+            self._guard = None
+
+
+@dataclass(frozen=True)
+class Stage(Generic[In, Out]):
+    """Subclasses are decorated with `@settings` and define `each` or `batch`."""
+
+    # -- required
+    name: ClassVar[str]
+    reads: ClassVar[str]  # the main table
+    writes: ClassVar[type[Record]]
+    grain: ClassVar[str]  # how the written table is cut into parts: found, video, clip, shard, one
+    # -- optional
+    version: ClassVar[int] = 1  # raise it when the same settings begin to give other results
+    needs: ClassVar[Resources] = Resources()
+    whole: ClassVar[bool] = False  # sees the whole main table and runs once
+    atomic: ClassVar[bool] = False  # one changed input redoes its whole unit (a shard is one file)
+    pinned: ClassVar[bool] = False  # main rows already hold the digest of all that is joined
+
+    @property
+    def table(self) -> str:
+        """The table written; a stage that may occur twice in a pipeline overrides it."""
+        return self.name
+
+    @property
+    def joins(self) -> tuple[str, ...]:
+        """Side tables, joined by id; a later one may be keyed by a field of an earlier one."""
+        return ()
+
+    @property
+    def batch_size(self) -> int:
+        """Inputs per call of `batch`; an execution setting where a stage has one."""
+        return 1
+
+    @property
+    def context(self) -> Context:
+        return cast(Context, vars(self)["_context"])
+
+    # -- required: one of the two
+    def each(self, item: Item[In]) -> Sequence[Out]:
+        """Rows for one input. Raise ItemError to fail it, Filtered to leave it out."""
+        raise NotImplementedError(f"{type(self).__name__} defines neither each nor batch")
+
+    def batch(self, items: Sequence[Item[In]]) -> list[Sequence[Out] | Failure]:
+        """One answer per input, in the same order."""
+        return [self.answer(item.id, partial(self.each, item)) for item in items]
+
+    # -- optional
+    def setup(self) -> None:
+        """On the worker, before the first batch: load the model onto `self.context.device`."""
+
+    def close(self) -> None:
+        """On the worker, when it is done with the stage."""
+
+    def parts(self, rows: Sequence[Out]) -> Mapping[str, int]:
+        """Of a whole stage: the numbers of parts it decides, by grain, once all its rows are known."""
+        return {}
+
+    def place(self, row: Out, parts: int) -> int:
+        """Of a whole stage: the part that a row goes to."""
+        return bucket(row.id, parts)
+
+    def identity(self) -> Mapping[str, str]:
+        """What else decides the results: the revision or hash of a model, the hash of a prompt."""
+        return {}
+
+    # -- given
+    def answer(self, item_id: str, work: Callable[[], Sequence[Out]]) -> Sequence[Out] | Failure:
+        """Run `work` for one input; an ItemError, a Filtered or an empty result becomes its Failure."""
+        try:
+            rows = work()
+        except ItemError as error:
+            return Failure(item_id, error.kind, error.message, error.retryable)
+        except Filtered as error:
+            return Failure(item_id, error.kind, error.message, filtered=True)
+        return rows or Failure(item_id, "nothing", f"{self.table} made nothing of it", filtered=True)
+
+    @contextmanager
+    def opened(self, context: Context) -> Iterator[None]:
+        """Give the stage its place to run (settings stay frozen; this one slot is not a setting)."""
+        vars(self)["_context"] = context
+        self.setup()
+        try:
+            yield
+        finally:
+            self.close()
+
+    def fingerprint(self) -> str:
+        """16 hex digits: name, version, settings that differ from their default and are not execution, identity."""
+        chosen = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if not f.metadata.get("execution")}
+        changed = {k: v for k, v in chosen.items() if v != self._defaults().get(k, dataclasses.MISSING)}
+        return short_hash([self.name, type(self).__name__, self.version, changed, dict(self.identity())])
+
+    def _defaults(self) -> dict[str, Any]:
+        return {
+            f.name: f.default_factory() if f.default_factory is not dataclasses.MISSING else f.default
+            for f in dataclasses.fields(self)
+        }
+
+
+def require(module: str, extra: str) -> None:
+    """Say how to install what an optional stage needs.
+
+    Raises:
+        RunError: the module is not installed.
+    """
+    from importlib.util import find_spec
+
+    if find_spec(module) is None:
+        raise RunError(f"{module} is not installed; run: pip install 'open-sora-dataset[{extra}]'")

@@ -1,0 +1,80 @@
+"""Split: which shots become clips. A policy on frame numbers; nothing is decoded and nothing is written but rows."""
+
+from collections.abc import Iterator, Sequence
+from functools import partial
+from typing import Annotated, ClassVar
+
+from pydantic import Field
+
+from builder.errors import Filtered
+from builder.media.evidence import Evidence
+from builder.records import Clip, Scanned, Shots
+from builder.stage import Item, Stage, settings
+
+
+@settings
+class Split(Stage[Shots, Clip]):
+    """One clip a shot, of at least `min_s` seconds; a shot longer than `max_s` is cut into equal clips of at most that.
+
+    `trim_frames` are left out at both ends of a shot that borders on another, where a transition may reach in.
+    """
+
+    name: ClassVar[str] = "split"
+    reads: ClassVar[str] = "detect"
+    writes: ClassVar[type[Clip]] = Clip
+    grain: ClassVar[str] = "clip"
+
+    min_s: Annotated[float, Field(ge=0)] = 1.0
+    max_s: Annotated[float, Field(gt=0)] = 20.0
+    trim_frames: Annotated[int, Field(ge=0)] = 0
+
+    @property
+    def joins(self) -> tuple[str, ...]:
+        return ("scan",)
+
+    def each(self, item: Item[Shots]) -> Sequence[Clip]:
+        scan, shots = item.get(Scanned), item.row
+        evidence = Evidence(self.context.storage.path(scan.evidence))
+        ends = [*(int(p) for p in evidence.pts), scan.end_pts]
+        clip = partial(clip_of, scan, ends)
+        clips = [clip(a, b) for a, b in self._spans(shots, scan)]
+        kept = [c for c in clips if c.duration_s >= self.min_s - EPSILON_S]
+        if not kept:
+            longest = max((c.duration_s for c in clips), default=0.0)
+            raise Filtered("too_short", f"longest shot of {scan.video_id} is {longest:.2f} s; min_s is {self.min_s:g}")
+        return kept
+
+    def _spans(self, shots: Shots, scan: Scanned) -> Iterator[tuple[int, int]]:
+        for start, end in zip(shots.starts, shots.ends, strict=True):
+            first = start + (self.trim_frames if start > 0 else 0)
+            last = end - (self.trim_frames if end < scan.frames else 0)
+            if last > first:
+                yield from self._shorten(first, last, scan.fps)
+
+    def _shorten(self, first: int, last: int, fps: float) -> Iterator[tuple[int, int]]:
+        most = max(1, int(self.max_s * fps + EPSILON_S))
+        pieces = -(-(last - first) // most)
+        edges = [first + (last - first) * i // pieces for i in range(pieces + 1)]
+        yield from zip(edges, edges[1:], strict=False)
+
+
+EPSILON_S = 1e-6  # timestamps are rounded to the time base; a clip of exactly min_s stays
+
+
+def clip_of(scan: Scanned, pts: Sequence[int], first: int, last: int) -> Clip:
+    """The clip of frames first <= f < last. Its id names the video and the frames, so equal spans are equal clips."""
+    numerator, denominator = (int(n) for n in scan.time_base.split("/"))
+    start_s, end_s = ((pts[n] - pts[0]) * numerator / denominator for n in (first, last))
+    return Clip(
+        clip_id=f"{scan.video_id}-{first:07d}-{last:07d}",
+        video_id=scan.video_id,
+        start_frame=first,
+        end_frame=last,
+        start_pts=pts[first],
+        end_pts=pts[last],
+        start_s=start_s,
+        end_s=end_s,
+        fps=scan.fps,
+        width=scan.width,
+        height=scan.height,
+    )

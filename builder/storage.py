@@ -1,0 +1,133 @@
+"""The only place that opens, lists and writes files of a run.
+
+A name is a relative path with forward slashes (`scan/part-00003.parquet`). Whatever appears under its name is complete:
+it was written elsewhere, synced and renamed. A reader never sees half a file and a power cut never leaves one.
+"""
+
+import contextlib
+import errno
+import os
+import socket
+import threading
+from collections.abc import Iterator, Sequence
+from itertools import count
+from pathlib import Path
+from typing import BinaryIO
+
+from builder.errors import RunError
+
+SCRATCH = ".scratch"
+_serial = count()
+
+
+class Storage:
+    """A run folder on a local or shared file system."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def path(self, name: str) -> Path:
+        """A local path for code that must have one (decoders, `load_dataset`)."""
+        return self.root / name
+
+    def exists(self, name: str) -> bool:
+        return self.path(name).exists()
+
+    def list(self, folder: str) -> dict[str, str]:
+        """File names directly in `folder`, each with a version that changes whenever the file is replaced."""
+        try:
+            with os.scandir(self.path(folder)) as entries:
+                return {e.name: version(e.stat()) for e in sorted(entries, key=lambda e: e.name) if e.is_file()}
+        except (FileNotFoundError, NotADirectoryError):
+            return {}
+
+    def walk(self, folder: str) -> Sequence[str]:
+        """Names of all files below `folder`, sorted."""
+        found = (p for p in self.path(folder).rglob("*") if p.is_file())
+        return sorted(p.relative_to(self.root).as_posix() for p in found)
+
+    def read(self, name: str) -> bytes:
+        """The whole file.
+
+        Raises:
+            FileNotFoundError: there is none.
+        """
+        return self.path(name).read_bytes()
+
+    def open(self, name: str) -> BinaryIO:
+        """The file, for code that reads only parts of it.
+
+        Raises:
+            FileNotFoundError: there is none.
+        """
+        return self.path(name).open("rb")
+
+    def write(self, name: str, data: bytes) -> None:
+        """Put `data` under `name`, all or nothing."""
+        with self.scratch() as temporary:
+            with telling_of_full_disk(temporary):
+                temporary.write_bytes(data)
+            self.adopt(temporary, name)
+
+    @contextlib.contextmanager
+    def scratch(self, suffix: str = "") -> Iterator[Path]:
+        """A private temporary path on the same file system; what is left there at the end is removed."""
+        folder = self.root / SCRATCH
+        folder.mkdir(parents=True, exist_ok=True)
+        stamp = f"{socket.gethostname()}-{os.getpid()}-{threading.get_ident():x}-{next(_serial)}"
+        temporary = folder / f"{stamp}{suffix}"
+        try:
+            yield temporary
+        finally:
+            temporary.unlink(missing_ok=True)
+
+    def adopt(self, temporary: Path, name: str) -> None:
+        """Move a finished temporary file to its name: sync, rename, sync the folder."""
+        target = self.path(name)
+        with telling_of_full_disk(target):
+            sync(temporary)
+            if not target.parent.is_dir():
+                target.parent.mkdir(parents=True, exist_ok=True)
+                sync(target.parent.parent)
+            temporary.replace(target)
+            sync(target.parent)
+
+    def remove(self, name: str) -> None:
+        self.path(name).unlink(missing_ok=True)
+
+    def sweep(self) -> None:
+        """Remove temporary files of processes on this host that no longer live."""
+        for name in self.list(SCRATCH):
+            host, _, rest = name.rpartition("-")[0].rpartition("-")[0].rpartition("-")
+            if host == socket.gethostname() and rest.isdigit() and not Path(f"/proc/{rest}").exists():
+                self.remove(f"{SCRATCH}/{name}")
+
+
+def version(stat: os.stat_result) -> str:
+    return f"{stat.st_size}-{stat.st_mtime_ns}-{stat.st_ino}"
+
+
+def sync(path: Path) -> None:
+    """fsync a file or a folder."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def telling_of_full_disk(path: Path) -> Iterator[None]:
+    """Turn "no space left" into an error that says what to do.
+
+    Raises:
+        RunError: the disk or the quota is full.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise RunError(
+            f"no space left while writing {path}; nothing finished is lost: free some space, then run the same again"
+        ) from error

@@ -1,0 +1,240 @@
+"""Tables of parts: a folder of parquet files, each complete because it exists.
+
+    scan/part-00003.parquet            rows, and in the footer the Stamp that says what they answer
+    scan/piece-00003-0001.parquet      answers of a unit that is not finished
+    scan/memo-00003.parquet            valid answers nobody asks for now (a threshold was raised)
+    scan/_index.parquet                stamps of all parts, rebuildable: a resume reads one listing and this
+    scan.failures/part-00003.parquet   the inputs without a row, for people to read
+
+The footer of each data file holds one entry per input (its id, its digest, its number of rows, or its failure), so one
+rename publishes rows and failures together.
+"""
+
+import contextlib
+import dataclasses
+import io
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Generic, TypeVar
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from builder.errors import RunError
+from builder.records import Failure, Record, arrow_schema, short_hash
+from builder.storage import Storage
+
+R = TypeVar("R", bound=Record)
+FORMAT_VERSION = 1
+PART = re.compile(r"part-(\d{5})\.parquet")
+
+
+@dataclass(frozen=True)
+class Answer(Generic[R]):
+    """What became of one input: rows, or a failure. `digest` is that of the input."""
+
+    digest: str
+    rows: Sequence[R] = ()
+    failure: Failure | None = None
+
+
+@dataclass(frozen=True)
+class Stamp:
+    """What a part answers: the stage, a digest of all it was made from, and a digest of its own rows."""
+
+    stage: str
+    sources: str
+    rows: str = ""
+
+
+@dataclass(frozen=True)
+class Part(Generic[R]):
+    """A data file in memory: answers by input id."""
+
+    stamp: Stamp
+    answers: Mapping[str, Answer[R]]
+
+    def rows(self) -> list[R]:
+        return [row for answer in self.answers.values() for row in answer.rows]
+
+
+class Table(Generic[R]):
+    """One table of a run. `record` is the type of its rows."""
+
+    def __init__(self, storage: Storage, name: str, record: type[R]) -> None:
+        self.storage, self.name, self.record = storage, name, record
+        self._stamps: dict[str, tuple[str, Stamp]] = {}  # file name -> its version, its stamp
+
+    # -- reading
+    def parts(self) -> list[int]:
+        """Numbers of the parts that exist."""
+        return [int(m[1]) for m in map(PART.fullmatch, self.storage.list(self.name)) if m]
+
+    def read(self, number: int) -> Part[R]:
+        """One part.
+
+        Raises:
+            FileNotFoundError: it does not exist (yet).
+            RunError: it was written by a newer osd-build, or by something else.
+        """
+        return self._load(part_name(number))
+
+    def rows(self, numbers: Iterable[int] | None = None) -> list[R]:
+        """All rows of the parts named, or of all parts."""
+        return [row for n in (self.parts() if numbers is None else numbers) for row in self.read(n).rows()]
+
+    def stamps(self) -> dict[int, Stamp]:
+        """The stamp of every part: one listing, footers only of what `_index` does not know."""
+        listing = self.storage.list(self.name)
+        if not self._stamps and "_index.parquet" in listing:
+            self._stamps = self._read_index()
+        for name, version in listing.items():
+            if PART.fullmatch(name) and self._stamps.get(name, ("",))[0] != version:
+                self._stamps[name] = (version, self._stamp(name))
+        self._stamps = {name: known for name, known in self._stamps.items() if name in listing}
+        return {number(name): stamp for name, (_, stamp) in sorted(self._stamps.items())}
+
+    def saved(self, n: int) -> dict[str, tuple[str, Answer[R]]]:
+        """Every answer at hand for unit n, by input id, with the stage that gave it: part, memo, pieces."""
+        names = [f"memo-{n:05d}.parquet", part_name(n), *self.pieces(n)]
+        found: dict[str, tuple[str, Answer[R]]] = {}
+        for name in names:
+            with contextlib.suppress(FileNotFoundError):
+                part = self._load(name)
+                found |= {key: (part.stamp.stage, answer) for key, answer in part.answers.items()}
+        return found
+
+    def pieces(self, n: int) -> list[str]:
+        return [name for name in self.storage.list(self.name) if name.startswith(f"piece-{n:05d}-")]
+
+    # -- writing
+    def write(self, n: int, stamp: Stamp, answers: Mapping[str, Answer[R]]) -> Stamp:
+        """Publish part n; the failures, a view of the footer, go first."""
+        failures = [a.failure for a in answers.values() if a.failure]
+        view = f"{self.name}.failures/{part_name(n)}"
+        if failures:
+            self.storage.write(view, encode(Failure, failures, {}))
+        else:
+            self.storage.remove(view)
+        return self._save(part_name(n), stamp, answers)
+
+    def write_piece(self, n: int, stage: str, answers: Mapping[str, Answer[R]]) -> None:
+        """Keep finished answers of an unfinished unit."""
+        taken = self.pieces(n)
+        serial = int(taken[-1].rpartition("-")[2].partition(".")[0]) + 1 if taken else 0
+        self._save(f"piece-{n:05d}-{serial:04d}.parquet", Stamp(stage, ""), answers)
+
+    def write_memo(self, n: int, stage: str, answers: Mapping[str, Answer[R]]) -> None:
+        """Keep answers that no input of the unit asks for now."""
+        if answers:
+            self._save(f"memo-{n:05d}.parquet", Stamp(stage, ""), answers)
+        else:
+            self.storage.remove(f"{self.name}/memo-{n:05d}.parquet")
+
+    def remove_pieces(self, n: int) -> None:
+        for name in self.pieces(n):
+            self.storage.remove(f"{self.name}/{name}")
+
+    def remove_parts_from(self, first: int) -> None:
+        """Drop parts that a smaller re-partitioning left behind."""
+        for n in (n for n in self.parts() if n >= first):
+            self.storage.remove(f"{self.name}.failures/{part_name(n)}")
+            self.storage.remove(f"{self.name}/{part_name(n)}")
+
+    def close(self) -> None:
+        """Every part is done: drop what a kill left beside them, and save the stamps for a quick resume."""
+        for name in self.storage.list(self.name):
+            if name.startswith("piece-"):
+                self.storage.remove(f"{self.name}/{name}")
+        self.stamps()
+        rows = [[name, version, *dataclasses.astuple(stamp)] for name, (version, stamp) in sorted(self._stamps.items())]
+        columns = dict(zip(INDEX, zip(*rows, strict=True), strict=True)) if rows else {}
+        if columns:
+            self.storage.write(f"{self.name}/_index.parquet", to_parquet(pa.table(columns)))
+
+    # -- inside
+    def _read_index(self) -> dict[str, tuple[str, Stamp]]:
+        try:
+            table = pq.read_table(io.BytesIO(self.storage.read(f"{self.name}/_index.parquet")))
+            return {row[0]: (row[1], Stamp(*row[2:])) for row in zip(*(c.to_pylist() for c in table.columns), strict=True)}
+        except (pa.ArrowInvalid, FileNotFoundError, TypeError):
+            return {}  # it can always be rebuilt
+
+    def _stamp(self, name: str) -> Stamp:
+        with self.storage.open(f"{self.name}/{name}") as file:
+            metadata = pq.read_metadata(file).metadata or {}
+        return Stamp(**json.loads(metadata.get(b"osd.stamp", b'{"stage": "", "sources": "", "rows": ""}')))
+
+    def _load(self, name: str) -> Part[R]:
+        path = f"{self.name}/{name}"
+        table = pq.read_table(io.BytesIO(self.storage.read(path)))
+        metadata = table.schema.metadata or {}
+        if b"osd.stamp" not in metadata:
+            raise RunError(f"{self.storage.path(path)} was not written by osd-build; move it away and run again")
+        if int(metadata[b"osd.format"]) > FORMAT_VERSION:
+            raise RunError(f"{self.storage.path(path)} was written by a newer osd-build; upgrade to read it")
+        rows = iter(decode(self.record, table, path))
+        answers = {
+            key: Answer(digest, [next(rows) for _ in range(found)] if isinstance(found, int) else (), fail(found))
+            for key, digest, found in json.loads(metadata[b"osd.inputs"])
+        }
+        return Part(Stamp(**json.loads(metadata[b"osd.stamp"])), answers)
+
+    def _save(self, name: str, stamp: Stamp, answers: Mapping[str, Answer[R]]) -> Stamp:
+        rows = [row for answer in answers.values() for row in answer.rows]
+        stamp = dataclasses.replace(stamp, rows=short_hash([row.digest() for row in rows]))
+        inputs = [[k, a.digest, asdict(a.failure) if a.failure else len(a.rows)] for k, a in answers.items()]
+        metadata = {"osd.format": FORMAT_VERSION, "osd.stamp": asdict(stamp), "osd.inputs": inputs}
+        self.storage.write(f"{self.name}/{name}", encode(self.record, rows, metadata))
+        return stamp
+
+
+INDEX = ("name", "version", "stage", "sources", "rows")
+
+
+def part_name(n: int) -> str:
+    return f"part-{n:05d}.parquet"
+
+
+def number(name: str) -> int:
+    return int(name[5:10])
+
+
+def fail(found: Any) -> Failure | None:
+    return None if isinstance(found, int) else Failure(**found)
+
+
+def to_parquet(table: pa.Table) -> bytes:
+    sink = io.BytesIO()
+    pq.write_table(table, sink, compression="zstd")
+    return sink.getvalue()
+
+
+def encode(record: type[Record], rows: Sequence[Record], metadata: Mapping[str, Any]) -> bytes:
+    schema = arrow_schema(record)
+    columns = [pa.array([getattr(row, f.name) for row in rows], f.type) for f in schema]
+    text = {key: json.dumps(value, separators=(",", ":")) for key, value in metadata.items()}
+    return to_parquet(pa.Table.from_arrays(columns, schema=schema.with_metadata(text)))
+
+
+def decode(record: type[R], table: pa.Table, path: str) -> list[R]:
+    """Rows of a table written by this or an earlier version: a missing field takes its default.
+
+    Raises:
+        RunError: a field is unknown, or one without a default is missing.
+    """
+    fields = {f.name: f for f in dataclasses.fields(record)}
+    unknown = set(table.column_names) - set(fields)
+    required = {n for n, f in fields.items() if f.default is f.default_factory is dataclasses.MISSING}
+    missing = required - set(table.column_names)
+    if unknown or missing:
+        wrong = ", ".join([f"unknown {n!r}" for n in sorted(unknown)] + [f"missing {n!r}" for n in sorted(missing)])
+        raise RunError(f"{path} does not fit {record.__name__} (format {FORMAT_VERSION}): {wrong}")
+    lists = {n for n in table.column_names if pa.types.is_list(table.schema.field(n).type)}
+    columns = [
+        [tuple(v) for v in table.column(n).to_pylist()] if n in lists else table.column(n).to_pylist()
+        for n in table.column_names
+    ]
+    return [record(**dict(zip(table.column_names, values, strict=True))) for values in zip(*columns, strict=True)]

@@ -1,0 +1,61 @@
+"""The build.toml that `osd-build init` writes: every default a user is likely to change, with what it means."""
+
+import json
+from pathlib import Path
+
+from builder.config import FILE
+from builder.errors import ConfigError
+
+TEMPLATE = """\
+# What `osd-build run` does. Paths are relative to this file. `--set section.key=value` overrides a line for one run.
+name = {name}
+
+[[source]]                  # one or more; kinds: folder, urls
+kind = "folder"
+name = "local"              # names the shards: a-z, 0-9, - and _
+path = {folder}             # read in place, never changed
+license = {license}         # an SPDX id where there is one
+
+[detect]
+method = "adaptive"         # "fixed" cuts every `frames` frames instead
+
+[split]
+min_s = 1.0                 # shorter shots are left out
+max_s = 20.0                # longer shots are cut into equal clips
+
+[judge]                     # measure once, decide often: changing a line computes no score again
+keep = [
+{conditions}]
+
+[caption.describe]          # composed by rule from what was measured; needs no model
+# [caption.llava]           # a model of your choice, by id or folder
+# engine = "transformers"
+# model = "llava-hf/llava-1.5-7b-hf"
+
+[plan]
+shard_bytes = 1_000_000_000
+"""
+
+
+def write_template(run: Path, folder: Path | None, license_id: str) -> Path:
+    """Write RUN/build.toml.
+
+    Raises:
+        ConfigError: there is one already, or `folder` is no folder.
+    """
+    from builder.stages.judge import DEFAULT_KEEP
+
+    if folder is not None and not folder.is_dir():
+        raise ConfigError(f"{folder} is not a folder")
+    file = run / FILE
+    if file.exists():
+        raise ConfigError(f"{file} exists already; edit it, or choose another folder")
+    run.mkdir(parents=True, exist_ok=True)
+    text = TEMPLATE.format(
+        name=json.dumps(run.resolve().name),
+        folder=json.dumps(str(folder.resolve() if folder else "videos")),
+        license=json.dumps(license_id),
+        conditions="".join(f"    {json.dumps(condition)},\n" for condition in DEFAULT_KEEP),
+    )
+    file.write_text(text, encoding="utf-8")
+    return file
