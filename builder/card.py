@@ -29,7 +29,8 @@ MEASURED = {
     "width": "width",
     "height": "height",
 }
-SPECIAL = re.compile(r"([\\`*_\[\]|~#$]|^[-+=]|(?<=^\d)[.)])")  # $: the Hub sets formulas
+SPECIAL = re.compile(r"([\\`*_\[\]|~#$])")  # $ begins a formula on the Hub
+LIST_MARK = re.compile(r"^(\d*)([-+=.)])")
 HUB_LICENSES = {  # the SPDX ids that the Hub lists, in its lower case
     *("cc0-1.0", "cc-by-2.0", "cc-by-2.5", "cc-by-3.0", "cc-by-4.0", "cc-by-sa-3.0", "cc-by-sa-4.0"),
     *("cc-by-nc-2.0", "cc-by-nc-3.0", "cc-by-nc-4.0", "cc-by-nd-4.0", "cc-by-nc-nd-3.0", "cc-by-nc-nd-4.0"),
@@ -88,11 +89,7 @@ def render(folder: Path, manifest: Manifest, facts: CardFacts) -> str:
 def template_path() -> Path:
     """In a checkout it lies beside the package; an installation puts it below the environment's root."""
     checkout = Path(__file__).parents[1] / TEMPLATE
-    return (
-        checkout
-        if checkout.is_file()
-        else Path(sysconfig.get_path("data"), "share/open-sora-dataset", TEMPLATE)
-    )
+    return checkout if checkout.is_file() else Path(sysconfig.get_path("data"), "share/open-sora-dataset", TEMPLATE)
 
 
 def front_matter(manifest: Manifest, facts: CardFacts) -> str:
@@ -108,9 +105,7 @@ def front_matter(manifest: Manifest, facts: CardFacts) -> str:
     for name, value in license_fields(manifest.licenses).items():
         data[name] = value
     shards = configs(manifest)
-    MetadataConfigs({name: config(name, manifest, shards[name]) for name in shards}).to_dataset_card_data(
-        data
-    )
+    MetadataConfigs({name: config(name, manifest, shards[name]) for name in shards}).to_dataset_card_data(data)
     infos = {name: dataset_info(name, manifest, shards[name]) for name in shards}
     datasets.info.DatasetInfosDict(infos).to_dataset_card_data(data)
     return str(data.to_yaml())
@@ -192,19 +187,18 @@ def origins(index: pl.LazyFrame) -> list[dict[str, Any]]:
 
 
 def one_line(text: str) -> str:
-    """Without line breaks and control characters: YAML readers break lines at U+0085 and U+2028 too."""
-    return "".join(character for character in " ".join(text.split()) if character.isprintable())
+    """All but printable characters become one space: YAML readers break lines at U+0085 and U+2028 too."""
+    return " ".join("".join(character if character.isprintable() else " " for character in text).split())
 
 
 def as_text(text: str) -> str:
     """Markdown that shows exactly this text, on one line, in a table too."""
-    return SPECIAL.sub(r"\\\1", html.escape(one_line(text), quote=False))
+    escaped = SPECIAL.sub(r"\\\1", html.escape(one_line(text), quote=False))
+    return LIST_MARK.sub(r"\1\\\2", escaped)
 
 
 def as_link(url: str) -> str:
-    return (
-        f"<{url}>" if re.fullmatch(r"https?://[!-~]+", url) and not set(url) & set("<>|\\`") else as_text(url)
-    )
+    return f"<{url}>" if re.fullmatch(r"https?://[!-~]+", url) and not set(url) & set("<>|\\`") else as_text(url)
 
 
 def as_count(number: int) -> str:
@@ -212,8 +206,8 @@ def as_count(number: int) -> str:
 
 
 def as_number(number: float) -> str:
-    """About three digits: 0.0123, 4.5, 1,920."""
-    return f"{number:,.0f}" if abs(number) >= 100 else f"{number:.3g}"  # noqa: PLR2004
+    """Three digits at least: 0.0123, 4.5, 1,920."""
+    return f"{number:.3g}" if -100 < number < 100 else f"{number:,.0f}"  # noqa: PLR2004
 
 
 def as_duration(seconds: float) -> str:

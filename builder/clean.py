@@ -15,7 +15,11 @@ def clean(run: Run) -> tuple[int, int]:
     wanted = {name for row in scans for name in (row.evidence, row.strip)}
     wanted |= {row.path for row in fetched if not row.root}
     run.storage.sweep()
-    stale = [name for name in run.storage.walk("media") if name not in wanted and SCRATCH not in PurePosixPath(name).parts]
+    stale = [
+        name
+        for name in run.storage.walk("media")
+        if name not in wanted and SCRATCH not in PurePosixPath(name).parts
+    ]
     size_bytes = sum(run.storage.path(name).stat().st_size for name in stale)
     for name in stale:
         run.storage.remove(name)

@@ -12,7 +12,8 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
 
 RunArg = Annotated[Path, typer.Argument(metavar="RUN", help="The run folder, which holds build.toml.")]
 SetOpt = Annotated[
-    list[str] | None, typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Override one setting of build.toml.")
+    list[str] | None,
+    typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Override one setting of build.toml."),
 ]
 FolderArg = Annotated[Path, typer.Argument(metavar="DATASET", help="A dataset folder.")]
 JsonOpt = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -27,7 +28,9 @@ def steps(run: Path, verbs: tuple[str, ...], sets: list[str] | None) -> None:
 @app.command()
 def init(
     run: RunArg,
-    folder: Annotated[Path | None, typer.Option(help="Your videos; they are read in place, never changed.")] = None,
+    folder: Annotated[
+        Path | None, typer.Option(help="Your videos; they are read in place, never changed.")
+    ] = None,
     license: Annotated[str, typer.Option(help="Their licence, an SPDX id where there is one.")] = "",
 ) -> None:
     """Make a run folder with a commented build.toml."""

@@ -48,7 +48,11 @@ class Compare:
         value = values.get(self.name)
         if value is None:
             return [f"{self.name} has no value"]
-        return [] if COMPARE[self.test](value, self.bound) else [f"{self.name} {value:.4g} is not {self.test} {self.bound:g}"]
+        return (
+            []
+            if COMPARE[self.test](value, self.bound)
+            else [f"{self.name} {value:.4g} is not {self.test} {self.bound:g}"]
+        )
 
     def names(self) -> Iterator[str]:
         yield self.name
@@ -64,7 +68,11 @@ class Between:
         value = values.get(self.name)
         if value is None:
             return [f"{self.name} has no value"]
-        return [] if self.low <= value <= self.high else [f"{self.name} {value:.4g} is not in {self.low:g}..{self.high:g}"]
+        return (
+            []
+            if self.low <= value <= self.high
+            else [f"{self.name} {value:.4g} is not in {self.low:g}..{self.high:g}"]
+        )
 
     def names(self) -> Iterator[str]:
         yield self.name

@@ -1,4 +1,4 @@
-"""build.toml: one section a stage, each checked by the stage's own class; a wrong line is named with what is allowed."""
+"""build.toml: one section a stage, each checked by its own class; a wrong line is named, with what may be there."""
 
 import dataclasses
 import difflib
@@ -23,8 +23,8 @@ FILE = "build.toml"
 class RunSettings:
     """How the run as a whole goes. `workers` 0 means one per core, `ranks` 0 one per GPU (one in all without GPUs)."""
 
-    workers: int = execution(0)
-    ranks: int = execution(0)
+    workers: int = execution(default=0)
+    ranks: int = execution(default=0)
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,9 @@ class Config:
                 near = difflib.get_close_matches(key, allowed, n=1)
                 hint = f"did you mean {near[0]!r}? " if near else ""
                 keys = ", ".join(allowed) or "none"
-                raise ConfigError(f"{self.where(name, key)}: [{name}] has no key {key!r}; {hint}Allowed: {keys}")
+                raise ConfigError(
+                    f"{self.where(name, key)}: [{name}] has no key {key!r}; {hint}Allowed: {keys}"
+                )
         try:
             return TypeAdapter(cls).validate_python(dict(values))
         except ValidationError as error:
@@ -100,7 +102,9 @@ def load(path: Path, overrides: Sequence[str] = ()) -> Config:
         text = file.read_text(encoding="utf-8")
         values = tomllib.loads(text)
     except FileNotFoundError:
-        raise ConfigError(f"there is no {file}; make one with: osd-build init {file.parent} --folder VIDEOS") from None
+        raise ConfigError(
+            f"there is no {file}; make one with: osd-build init {file.parent} --folder VIDEOS"
+        ) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{file} is not valid TOML: {error}") from None
     for override in overrides:

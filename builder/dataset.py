@@ -10,7 +10,7 @@ from typing import Any
 from builder.card import CaptionerFacts, CardFacts, FunnelStep, render
 from builder.errors import RunError
 from builder.pipeline import Run
-from builder.records import Caption, Packed
+from builder.records import Caption, Packed, Score
 from builder.report.funnel import funnel
 from builder.stages.judge import Judge
 from builder.stages.pack import DATASET
@@ -43,7 +43,9 @@ def write_dataset(run: Run) -> None:
         digest = write_index(path, index_rows(packed), scores, captioners)
         run.storage.adopt(path, f"{DATASET}/{INDEX_NAME}")
     samples = Counter(row.shard for row in packed.rows())
-    entries = [ShardEntry(n, samples[n], r.shard_size_bytes, r.shard_sha256) for n, r in sorted(shards.items())]
+    entries = [
+        ShardEntry(n, samples[n], r.shard_size_bytes, r.shard_sha256) for n, r in sorted(shards.items())
+    ]
     header = Header(name_of(run), f"osd-build {version('open-sora-dataset')}", scores, captioners)
     manifest = build_manifest(folder, header, entries, digest)
     run.storage.write(f"{DATASET}/README.md", render(folder, manifest, card_facts(run, captioners)).encode())
@@ -58,18 +60,16 @@ def name_of(run: Run) -> str:
 def columns(run: Run) -> tuple[list[str], list[str]]:
     """Score names (`text.area`) and captioners of the run, the one that becomes `txt` first."""
     stages = [stage for _, stage in run.stages]
-    tables = {s.table: s.writes for s in stages if s.name == "score"}
-    scores = [f"{table.partition('.')[2]}.{f}" for table, record in tables.items() for f in value_names(record)]
+    tables = {s.table: s.writes for s in stages if issubclass(s.writes, Score)}
+    scores = [f"{table.partition('.')[2]}.{f}" for table, record in tables.items() for f in record.names()]
     return scores, [s.table.partition(".")[2] for s in stages if s.name == "caption"]
-
-
-def value_names(record: type[Any]) -> list[str]:
-    return [name for name in record.__dataclass_fields__ if name != "clip_id"]
 
 
 def index_rows(packed: Table[Packed]) -> Iterator[Row]:
     """Rows by shard, then by place in the shard; a part of the table is one shard, in this order."""
-    order = sorted((packed.read(n) for n in packed.parts()), key=lambda part: [r.shard for r in part.rows()][:1])
+    order = sorted(
+        (packed.read(n) for n in packed.parts()), key=lambda part: [r.shard for r in part.rows()][:1]
+    )
     for row in (row for part in order for row in part.rows()):
         members = [Member(**member) for member in json.loads(row.members)]
         yield index_row(row.shard, json.loads(row.metadata), json.loads(row.captions), members)

@@ -95,7 +95,9 @@ class Job:
         parts = self.layout.parts(self.stage.grain) if self.stage.whole else 1
         numbers = range(parts or 1) if self.stage.whole else [unit.number]
         mine = (self.stage.fingerprint(), unit.sources)
-        return parts is not None and all(n in stamps and (stamps[n].stage, stamps[n].sources) == mine for n in numbers)
+        return parts is not None and all(
+            n in stamps and (stamps[n].stage, stamps[n].sources) == mine for n in numbers
+        )
 
     # -- doing it
     def run(self, unit: Unit, caution: Caution | None = None) -> Receipt:
@@ -108,9 +110,19 @@ class Job:
                 computed, stamps = len(items), self._spread(unit, answers)
             else:
                 answers, computed, stamps = self._finish(unit, items, caution or Caution())
-        counts = tally(answers)
-        took = {"cpu_s": time.process_time() - cpu, "wall_s": time.monotonic() - wall}
-        receipt = Receipt(unit.table, unit.number, len(items), *counts, computed=computed, stamps=stamps, **took)
+        kept, filtered, failed = tally(answers)
+        receipt = Receipt(
+            unit.table,
+            unit.number,
+            inputs=len(items),
+            kept=kept,
+            filtered=filtered,
+            failed=failed,
+            computed=computed,
+            cpu_s=time.process_time() - cpu,
+            wall_s=time.monotonic() - wall,
+            stamps=stamps,
+        )
         self._file(receipt)
         return receipt
 
@@ -123,7 +135,9 @@ class Job:
             self._join(name, side, by_id, joined)
         return [self._item(by_id[key], joined[key]) for key in sorted(by_id)]
 
-    def _join(self, name: str, side: Table[Record], main: Mapping[str, Record], into: dict[str, dict[str, Record]]) -> None:
+    def _join(
+        self, name: str, side: Table[Record], main: Mapping[str, Record], into: dict[str, dict[str, Record]]
+    ) -> None:
         """Add one side table: its key is a field of the main row or of a row joined before."""
         keys = {key: foreign_key(side.record.KEY, [row, *into[key].values()]) for key, row in main.items()}
         parts = self.layout.parts(self.grains[name]) or 1
@@ -134,7 +148,9 @@ class Job:
                 into[key][name] = found[wanted]
 
     def _item(self, row: Record, joined: Mapping[str, Record]) -> Item[Record]:
-        digests = [row.digest()] if self.stage.pinned else [row.digest(), *(r.digest() for r in joined.values())]
+        digests = (
+            [row.digest()] if self.stage.pinned else [row.digest(), *(r.digest() for r in joined.values())]
+        )
         present = [] if self.stage.pinned else list(joined)
         return Item(row, short_hash([digests, present]), joined)
 
@@ -143,7 +159,9 @@ class Job:
     ) -> tuple[dict[str, Answer[Record]], int, dict[int, Stamp]]:
         """Compute what has no valid answer, flushing as it goes, and publish the part."""
         mine = self.stage.fingerprint()
-        saved = {key: answer for key, (stage, answer) in self.target.saved(unit.number).items() if stage == mine}
+        saved = {
+            key: answer for key, (stage, answer) in self.target.saved(unit.number).items() if stage == mine
+        }
         known = {i.id: saved[i.id] for i in items if i.id in saved and saved[i.id].digest == i.digest}
         if self.stage.atomic and len(saved) != len(items):
             known = {}  # something left the unit: what it wrote as a whole is out of date
@@ -160,7 +178,11 @@ class Job:
         return answers, computed, {unit.number: stamp}
 
     def _compute(
-        self, number: int, items: Sequence[Item[Record]], known: Mapping[str, Answer[Record]], caution: Caution
+        self,
+        number: int,
+        items: Sequence[Item[Record]],
+        known: Mapping[str, Answer[Record]],
+        caution: Caution,
     ) -> Iterator[dict[str, Answer[Record]]]:
         """Answers of each batch. Batches are cut at fixed positions, so an interruption never regroups inputs."""
         unsaved: dict[str, Answer[Record]] = {}
@@ -200,8 +222,10 @@ class Job:
         crash = "its worker died twice while working on it; `osd-build retry` tries it once more"
         answers = {i.id: Answer[Record](i.digest, (), Failure(i.id, "crash", crash, True)) for i in items}
         for item, outcome in zip(well, given, strict=True):
-            failed = isinstance(outcome, Failure)
-            answers[item.id] = Answer(item.digest, () if failed else outcome, outcome if failed else None)
+            if isinstance(outcome, Failure):
+                answers[item.id] = Answer(item.digest, (), outcome)
+            else:
+                answers[item.id] = Answer(item.digest, outcome)
         return answers
 
     def _spread(self, unit: Unit, answers: Mapping[str, Answer[Record]]) -> dict[int, Stamp]:
@@ -223,7 +247,11 @@ class Job:
 
     def _file(self, receipt: Receipt) -> None:
         """Timings and machine go to a file that no stage reads."""
-        facts = asdict(receipt) | {"host": platform.node(), "pid": os.getpid(), "python": platform.python_version()}
+        facts = asdict(receipt) | {
+            "host": platform.node(),
+            "pid": os.getpid(),
+            "python": platform.python_version(),
+        }
         del facts["stamps"]
         text = json.dumps(facts, indent=1).encode()
         self.target.storage.write(f"{self.target.name}.receipts/part-{receipt.number:05d}.json", text)

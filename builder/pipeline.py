@@ -14,10 +14,12 @@ from builder.config import Config, RunSettings
 from builder.engine import Job
 from builder.errors import ConfigError
 from builder.layout import Layout
-from builder.records import Record, SourceSpec
+from builder.records import Record, Score, SourceSpec
 from builder.stage import Context, Stage
 from builder.stages import STAGES, Step
+from builder.stages.caption import Captioner
 from builder.stages.find import Source
+from builder.stages.judge import Judge
 from builder.storage import Storage
 from builder.table import Answer, Stamp, Table
 
@@ -86,7 +88,8 @@ class Run:
         grains = {"sources": "one"} | {stage.table: stage.grain for stage in stages}
         layout = Layout(self.storage)
         return [
-            Job(s, tables[s.reads], {n: tables[n] for n in s.joins}, tables[s.table], layout, grains) for s in stages
+            Job(s, tables[s.reads], {n: tables[n] for n in s.joins}, tables[s.table], layout, grains)
+            for s in stages
         ]
 
     def verb_of(self, table: str) -> str:
@@ -117,7 +120,7 @@ class Run:
             method = values.pop("method", DEFAULT_PLUGINS["detectors"])
             yield self.config.build(registry.find(step.plugins, step.stage, method), name, values)
         else:
-            chosen = self.config.section(name) or dict.fromkeys(DEFAULT_PLUGINS[step.plugins], {})
+            chosen = self.config.section(name) or DEFAULT_PLUGINS[step.plugins]
             for label in chosen:
                 yield self._plugin(step, name, label)
 
@@ -127,13 +130,15 @@ class Run:
         kind = values.pop("engine", label) if step.plugins == "captioners" else label
         stage = self.config.build(registry.find(step.plugins, step.stage, kind), f"{name}.{label}", values)
         if not NAME.fullmatch(label):
-            raise ConfigError(f"{self.config.where(f'{name}.{label}')}: a name may hold a-z, 0-9, - and _ only")
-        return dataclasses.replace(stage, label=label) if step.plugins == "captioners" else stage
+            raise ConfigError(
+                f"{self.config.where(f'{name}.{label}')}: a name may hold a-z, 0-9, - and _ only"
+            )
+        return dataclasses.replace(stage, label=label) if isinstance(stage, Captioner) else stage
 
 
 def wire(stage: Stage[Any, Any], scores: tuple[str, ...], captions: tuple[str, ...]) -> Stage[Any, Any]:
     """Tell the stages that read whatever is on which tables those are."""
-    wanted: Mapping[str, dict[str, tuple[str, ...]]] = {
+    wanted: Mapping[str, Mapping[str, Any]] = {
         "judge": {"tables": scores},
         "select": {"tables": captions},
         "caption": {"scores": scores},
@@ -150,11 +155,15 @@ def check_conditions(run: Run) -> None:
         ConfigError: names the condition and the values there are.
     """
     stages = [stage for _, stage in run.stages]
-    known = {f"{s.table[6:]}.{f.name}" for s in stages if s.name == "score" for f in dataclasses.fields(s.writes)[1:]}
+    known = {
+        f"{s.table[6:]}.{name}" for s in stages if issubclass(s.writes, Score) for name in s.writes.names()
+    }
     words = {f"caption-{s.table[8:]}.words" for s in stages if s.name == "caption"}
     for stage, values in (("judge", known), ("select", words)):
-        conditions = next(getattr(s, "conditions") for s in stages if s.name == stage)
+        conditions = next(s.conditions for s in stages if isinstance(s, Judge) and s.name == stage)
         for name in (n for condition in conditions for n in condition.names()):
             if name not in values:
                 where = run.config.where(stage, "keep")
-                raise ConfigError(f"{where}: nothing measures {name!r}; there are: {', '.join(sorted(values))}")
+                raise ConfigError(
+                    f"{where}: nothing measures {name!r}; there are: {', '.join(sorted(values))}"
+                )

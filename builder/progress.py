@@ -29,7 +29,9 @@ class Progress:
             self.live.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         if self.live:
             self.live.stop()
 
@@ -68,7 +70,11 @@ def show_funnel(counts: list[Count], console: Console | None = None) -> None:
     grid = Grid("stage", "in", "kept", "filtered", "failed", "rows", "why", box=None, pad_edge=False)
     for c in counts:
         why = ", ".join(f"{kind} {n}" for kind, n in c.reasons.most_common(4))
-        state = "" if c.units is not None and c.finished >= c.units else f" ({max(c.finished, 0)}/{c.units or '?'} parts)"
+        state = (
+            ""
+            if c.units is not None and c.finished >= c.units
+            else f" ({max(c.finished, 0)}/{c.units or '?'} parts)"
+        )
         numbers = [str(n) for n in (c.inputs, c.kept, c.filtered, c.failed, c.rows)]
         grid.add_row(c.table + state, *numbers, why)
     (console or Console()).print(grid, highlight=False)

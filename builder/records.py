@@ -9,13 +9,20 @@ import dataclasses
 import hashlib
 import json
 import typing
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar, cast
 
 import pyarrow as pa
 
 FACT = {"fact": True}
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def per_type(function: F) -> F:
+    """functools.cache for a function of types, which mypy takes for unhashable when they are frozen dataclasses."""
+    return cast(F, cache(function))
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,10 +179,18 @@ class Clip(Record):
 
 @dataclass(frozen=True, slots=True)
 class Score(Record):
-    """Base of what scorers write: finite floats that a condition can name as `<scorer>.<field>`."""
+    """Base of what scorers write. A condition names a float field as `<scorer>.<field>`; others are for captioners."""
 
     KEY: ClassVar[str] = "clip_id"
     clip_id: str
+
+    @classmethod
+    @per_type
+    def names(cls) -> list[str]:
+        return [name for name, kind in typing.get_type_hints(cls).items() if kind is float]
+
+    def values(self) -> dict[str, float]:
+        return {name: getattr(self, name) for name in self.names()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,14 +272,16 @@ ARROW: dict[Any, pa.DataType] = {
 }
 
 
-@cache
-def arrow_schema(record: type[Record]) -> pa.Schema:
+@per_type
+def arrow_schema(record: type[Any]) -> pa.Schema:
     hints = typing.get_type_hints(record)
-    return pa.schema([pa.field(f.name, ARROW[hints[f.name]], nullable=False) for f in dataclasses.fields(record)])
+    return pa.schema(
+        [pa.field(f.name, ARROW[hints[f.name]], nullable=False) for f in dataclasses.fields(record)]
+    )
 
 
-@cache
-def digested(record: type[Record]) -> tuple[str, ...]:
+@per_type
+def digested(record: type[Any]) -> tuple[str, ...]:
     return tuple(f.name for f in dataclasses.fields(record) if not f.metadata.get("fact"))
 
 

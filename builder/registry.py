@@ -10,20 +10,20 @@ import difflib
 import importlib
 import inspect
 import pkgutil
-from functools import cache
 from importlib.metadata import entry_points
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from builder.errors import ConfigError
+from builder.records import per_type
 
 T = TypeVar("T")
 
 
-@cache
-def discover(folder: str, base: type[T]) -> dict[str, type[T]]:
+@per_type
+def discover(folder: str, base: type[Any]) -> dict[str, type[Any]]:
     """Plug-ins of `builder.<folder>` that derive from `base`, by name, sorted."""
     package = importlib.import_module(f"builder.{folder}")
-    found: list[type[T]] = []
+    found: list[type[Any]] = []
     for info in pkgutil.iter_modules(package.__path__):
         module = importlib.import_module(f"{package.__name__}.{info.name}")
         found += [c for c in vars(module).values() if inspect.isclass(c) and c.__module__ == module.__name__]
@@ -43,4 +43,6 @@ def find(folder: str, base: type[T], name: str) -> type[T]:
         return known[name]
     near = difflib.get_close_matches(name, known, n=1)
     hint = f"did you mean {near[0]!r}? " if near else ""
-    raise ConfigError(f"no {folder.removesuffix('s')} is called {name!r}; {hint}There are: {', '.join(known)}")
+    raise ConfigError(
+        f"no {folder.removesuffix('s')} is called {name!r}; {hint}There are: {', '.join(known)}"
+    )

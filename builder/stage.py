@@ -1,7 +1,7 @@
 """The one abstraction: a Stage turns rows of one table into rows of another, an input at a time.
 
 A stage is a frozen dataclass. Its fields are its settings (checked by pydantic, one section of build.toml); those made
-with `execution()` say how it runs and never what comes out, so changing them recomputes nothing.
+with `execution(default=...)` say how it runs and never what comes out, so changing them recomputes nothing.
 """
 
 import dataclasses
@@ -29,7 +29,7 @@ Out = TypeVar("Out", bound=Record)
 T = TypeVar("T")
 
 
-def execution(default: Any) -> Any:
+def execution(*, default: Any) -> Any:
     """A setting that changes speed or memory but not results."""
     return field(default=default, metadata={"execution": True})
 
@@ -196,7 +196,9 @@ class Stage(Generic[In, Out]):
 
     def fingerprint(self) -> str:
         """16 hex digits: name, version, settings that differ from their default and are not execution, identity."""
-        chosen = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if not f.metadata.get("execution")}
+        chosen = {
+            f.name: getattr(self, f.name) for f in dataclasses.fields(self) if not f.metadata.get("execution")
+        }
         changed = {k: v for k, v in chosen.items() if v != self._defaults().get(k, dataclasses.MISSING)}
         return short_hash([self.name, type(self).__name__, self.version, changed, dict(self.identity())])
 

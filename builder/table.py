@@ -149,7 +149,10 @@ class Table(Generic[R]):
             if name.startswith("piece-"):
                 self.storage.remove(f"{self.name}/{name}")
         self.stamps()
-        rows = [[name, version, *dataclasses.astuple(stamp)] for name, (version, stamp) in sorted(self._stamps.items())]
+        rows = [
+            [name, version, *dataclasses.astuple(stamp)]
+            for name, (version, stamp) in sorted(self._stamps.items())
+        ]
         columns = dict(zip(INDEX, zip(*rows, strict=True), strict=True)) if rows else {}
         if columns:
             self.storage.write(f"{self.name}/_index.parquet", to_parquet(pa.table(columns)))
@@ -157,8 +160,9 @@ class Table(Generic[R]):
     # -- inside
     def _read_index(self) -> dict[str, tuple[str, Stamp]]:
         try:
-            table = pq.read_table(io.BytesIO(self.storage.read(f"{self.name}/_index.parquet")))
-            return {row[0]: (row[1], Stamp(*row[2:])) for row in zip(*(c.to_pylist() for c in table.columns), strict=True)}
+            index = pq.read_table(io.BytesIO(self.storage.read(f"{self.name}/_index.parquet")))
+            rows = zip(*(column.to_pylist() for column in index.columns), strict=True)
+            return {name: (version, Stamp(*stamp)) for name, version, *stamp in rows}
         except (pa.ArrowInvalid, FileNotFoundError, TypeError):
             return {}  # it can always be rebuilt
 
@@ -172,12 +176,16 @@ class Table(Generic[R]):
         table = pq.read_table(io.BytesIO(self.storage.read(path)))
         metadata = table.schema.metadata or {}
         if b"osd.stamp" not in metadata:
-            raise RunError(f"{self.storage.path(path)} was not written by osd-build; move it away and run again")
+            raise RunError(
+                f"{self.storage.path(path)} was not written by osd-build; move it away and run again"
+            )
         if int(metadata[b"osd.format"]) > FORMAT_VERSION:
             raise RunError(f"{self.storage.path(path)} was written by a newer osd-build; upgrade to read it")
         rows = iter(decode(self.record, table, path))
         answers = {
-            key: Answer(digest, [next(rows) for _ in range(found)] if isinstance(found, int) else (), fail(found))
+            key: Answer(
+                digest, [next(rows) for _ in range(found)] if isinstance(found, int) else (), fail(found)
+            )
             for key, digest, found in json.loads(metadata[b"osd.inputs"])
         }
         return Part(Stamp(**json.loads(metadata[b"osd.stamp"])), answers)
@@ -230,11 +238,15 @@ def decode(record: type[R], table: pa.Table, path: str) -> list[R]:
     required = {n for n, f in fields.items() if f.default is f.default_factory is dataclasses.MISSING}
     missing = required - set(table.column_names)
     if unknown or missing:
-        wrong = ", ".join([f"unknown {n!r}" for n in sorted(unknown)] + [f"missing {n!r}" for n in sorted(missing)])
+        wrong = ", ".join(
+            [f"unknown {n!r}" for n in sorted(unknown)] + [f"missing {n!r}" for n in sorted(missing)]
+        )
         raise RunError(f"{path} does not fit {record.__name__} (format {FORMAT_VERSION}): {wrong}")
     lists = {n for n in table.column_names if pa.types.is_list(table.schema.field(n).type)}
     columns = [
         [tuple(v) for v in table.column(n).to_pylist()] if n in lists else table.column(n).to_pylist()
         for n in table.column_names
     ]
-    return [record(**dict(zip(table.column_names, values, strict=True))) for values in zip(*columns, strict=True)]
+    return [
+        record(**dict(zip(table.column_names, values, strict=True))) for values in zip(*columns, strict=True)
+    ]

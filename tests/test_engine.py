@@ -89,7 +89,9 @@ def run_until_killed(run: ToyRun, changes: int) -> bool:
     parts=st.sampled_from([(1, 1), (4, 2), (8, 8), (16, 4)]),
     size=st.integers(1, 7),
 )
-def test_killed_anywhere_and_resumed_gives_the_same_bytes(kills: list[int], parts: tuple[int, int], size: int) -> None:
+def test_killed_anywhere_and_resumed_gives_the_same_bytes(
+    kills: list[int], parts: tuple[int, int], size: int
+) -> None:
     with tempfile.TemporaryDirectory() as folder:
         stages = {"spell": Spell(video_parts=parts[0], clip_parts=parts[1]), "weigh": Weigh(size=size)}
         whole = toy(Path(folder, "whole"), FEW, **stages)
@@ -180,7 +182,9 @@ def test_an_edited_row_changes_what_follows_and_nothing_else(tmp_path: Path) -> 
     number = next(n for n in table.parts() if table.read(n).rows())
     part = table.read(number)
     key = next(k for k, a in part.answers.items() if a.rows)
-    edited = dataclasses.replace(part.answers[key], rows=[dataclasses.replace(part.answers[key].rows[0], label="edited")])
+    edited = dataclasses.replace(
+        part.answers[key], rows=[dataclasses.replace(part.answers[key].rows[0], label="edited")]
+    )
     table.write(number, part.stamp, {**part.answers, key: edited})
     receipts = list(toy(tmp_path, spell=Spell(video_parts=8, clip_parts=8)).inline())
     assert [(r.table, r.number) for r in receipts] == [("bundle", number)]
@@ -280,7 +284,9 @@ def test_kill_9_of_all_processes_and_resume_gives_the_same_bytes(tmp_path: Path)
         time.sleep(delay_s)
         if process.is_alive():
             with pytest.MonkeyPatch.context():
-                os.killpg(process.pid or 0, signal.SIGKILL) if os.getpgid(process.pid or 0) == process.pid else None
+                os.killpg(process.pid or 0, signal.SIGKILL) if os.getpgid(
+                    process.pid or 0
+                ) == process.pid else None
         process.kill()
         process.join()
     cut = toy(tmp_path / "cut", spell=Spell(video_parts=8, clip_parts=8))
@@ -319,5 +325,7 @@ def test_pieces_keep_finished_batches_of_an_unfinished_unit(tmp_path: Path) -> N
         if run_until_killed(toy(root, weigh=Weigh(log=str(log), size=1)), changes):
             break
     counts = {key: paid(log).count(key) for key in paid(log)}
-    assert max(counts.values()) <= 1 + len(range(20, changes))  # the one batch in hand may be redone at each kill
+    assert max(counts.values()) <= 1 + len(
+        range(20, changes)
+    )  # the one batch in hand may be redone at each kill
     assert sum(counts.values()) < 2 * len(counts) + len(range(20, changes))

@@ -79,7 +79,7 @@ class Letters(Stage[Word, Letter]):
     grain: ClassVar[str] = "clip"
 
     most: int = 100
-    pause_s: float = execution(0.0)
+    pause_s: float = execution(default=0.0)
 
     def each(self, item: Item[Word]) -> Sequence[Letter]:
         word = item.row
@@ -87,7 +87,9 @@ class Letters(Stage[Word, Letter]):
             raise ItemError("bad", f"{word.text} cannot be spelled")
         if len(word.text) < 2:
             raise Filtered("short", f"{word.text} has one letter")
-        return [Letter(f"{word.word_id}-{n:03d}", word.word_id, c) for n, c in enumerate(word.text[: self.most])]
+        return [
+            Letter(f"{word.word_id}-{n:03d}", word.word_id, c) for n, c in enumerate(word.text[: self.most])
+        ]
 
 
 @settings
@@ -114,10 +116,10 @@ class Weigh(Stage[Verdict, Weight]):
     grain: ClassVar[str] = "clip"
 
     unit: str = "g"
-    size: int = execution(3)
-    log: str = execution("")
-    deadly: str = execution("")
-    gpus: float = execution(0.0)
+    size: int = execution(default=3)
+    log: str = execution(default="")
+    deadly: str = execution(default="")
+    gpus: float = execution(default=0.0)
 
     @property
     def needs(self) -> Resources:  # type: ignore[override]
@@ -157,7 +159,7 @@ class Bundle(Stage[Weight, Weight]):
     grain: ClassVar[str] = "clip"
     atomic: ClassVar[bool] = True
 
-    log: str = execution("")
+    log: str = execution(default="")
 
     def batch(self, items: Sequence[Item[Weight]]) -> list[Sequence[Weight] | Failure]:
         if self.log:
@@ -227,6 +229,10 @@ class ToyRun:
 
     def bytes(self) -> dict[str, bytes]:
         """What must be the same however a run came about: parts, failures, files; not pieces, memos, receipts."""
-        names = [n for folder in (*self.tables, *(f"{t}.failures" for t in self.tables)) for n in self.storage.walk(folder)]
+        names = [
+            n
+            for folder in (*self.tables, *(f"{t}.failures" for t in self.tables))
+            for n in self.storage.walk(folder)
+        ]
         parts = [n for n in names if "/part-" in n]
         return {n: self.storage.read(n) for n in [*parts, *self.storage.walk("bundles")]}

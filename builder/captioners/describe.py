@@ -14,29 +14,37 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from builder.models import imagenet
+from builder.pretrained import imagenet
 from builder.records import Caption, Clip, Verdict
 from builder.scorers.motion import LEAST_FRAMES, pair_flows
 from builder.scorers.text import TextScore
 from builder.stage import Item, settings
 from builder.stages.caption import Captioner
 
-ASPECTS = ((0.8, "portrait"), (1.25, "square"), (2.0, "landscape"), (99.0, "very wide"))
-LIGHT = ((35, "very dark"), (75, "dark"), (115, "softly lit"), (170, "well lit"), (256, "very bright"))
+LENGTH = (25, 60)  # words of a caption, whatever was found
+ASPECTS = ((0.8, "portrait"), (0.97, "nearly square"), (1.03, "square"), (1.25, "nearly square"), (2, "landscape"),
+           (1e9, "very wide"))  # fmt: skip
+LIGHT = ((35, "very dark"), (75, "dark"), (150, "of medium brightness"), (200, "bright"), (256, "very bright"))
 CONTRAST = ((30, "little contrast"), (60, "moderate contrast"), (256, "strong contrast"))
 SPEED = ((0.3, "hardly any"), (2, "slow"), (8, "moderate"), (20, "fast"), (1e9, "very fast"))  # of motion.flow
+SAMPLE = 200  # frames looked at for light and colours
 FADE = 30  # luma levels between the first and the last third of a clip
 HUES = ((8, "red"), (20, "orange"), (34, "yellow"), (80, "green"), (98, "teal"), (130, "blue"), (150, "purple"),
         (172, "pink"), (181, "red"))  # fmt: skip
 COLOURFUL, DIM, LIGHT_GREY, BROWN = 55, 45, 200, 150  # saturation and values, 0 ... 255
 MAIN, GREY = 0.12, 0.95  # shares of pixels: a colour to be named; a picture in black and white
 MOVES = 1.0  # percent of the diagonal a second that the view must move, and half of all motion, to be called moving
+ZOOMS, EXPLAINED = 3.0, 0.25  # percent a second that the picture must grow or shrink; share of movement that this is
+WORD = 3  # letters that a line must have to be quoted
 STEADY = 0.5  # net movement over length of path: below it, a moving view is unsteady
 
 
 @settings
 class Describe(Captioner):
-    """A few plain sentences of 25 to 60 words. With `tags = "auto"` they name what the classifier is sure of."""
+    """A few plain sentences of 25 to 60 words. With `tags = "auto"` they name what the classifier is sure of.
+
+    Sure means a probability of at least `least_tag`, the mean over `frames_per_clip` frames.
+    """
 
     plugin: ClassVar[str] = "describe"
 
@@ -64,13 +72,14 @@ class Describe(Captioner):
         seen = frames.images(self.frames_per_clip) if self._tagging else []
         names = self._classifier.tags(seen, self.least_tag) if seen else []
         thumbs = frames.thumbs()
-        said = [looks(clip, thumbs), shows(names), moves(clip, thumbs), reads(item.find(TextScore))]
+        said = " ".join(filter(None, (looks(clip, thumbs), shows(names), moves(clip, thumbs))))
+        written = reads(item.find(TextScore), room=LENGTH[1] - len(said.split()))
         used = {"tags": imagenet.SHA256[:16] if self._tagging else "off", "least_tag": self.least_tag}
         return [
             Caption(
                 item.id,
                 captioner=self.label or self.plugin,
-                text=" ".join(sentence for sentence in said if sentence),
+                text=f"{said} {written}".strip(),
                 status="ok",
                 model=self.plugin,
                 revision=str(self.version),
@@ -83,6 +92,7 @@ class Describe(Captioner):
 
 def looks(clip: Clip, thumbs: NDArray[Any]) -> str:
     """Length, framing, light and colours."""
+    thumbs = thumbs[:: -(-len(thumbs) // SAMPLE)]
     length = f"{clip.duration_s:.1f}" if clip.duration_s < 10 else f"{clip.duration_s:.0f}"  # noqa: PLR2004
     luma = cv2.cvtColor(thumbs.reshape(-1, thumbs.shape[2], 3), cv2.COLOR_RGB2GRAY).reshape(len(thumbs), -1)
     third = -(-len(luma) // 3)
@@ -90,8 +100,7 @@ def looks(clip: Clip, thumbs: NDArray[Any]) -> str:
     fading = "" if abs(change) < FADE else ", growing brighter" if change > 0 else ", growing darker"
     return (
         f"A {step(ASPECTS, clip.width / clip.height)} shot of about {length} seconds, "
-        f"{step(LIGHT, luma.mean())} and with {step(CONTRAST, luma.std(axis=1).mean())}{fading}, "
-        f"{palette(thumbs)}."
+        f"{step(LIGHT, luma.mean())} and with {step(CONTRAST, luma.std(axis=1).mean())}{fading}, {palette(thumbs)}."
     )
 
 
@@ -100,7 +109,7 @@ def palette(thumbs: NDArray[Any]) -> str:
     shares = colours(thumbs)
     greys = sum(shares.get(name, 0.0) for name in ("black", "grey", "white"))
     if greys >= GREY:
-        return "in black, grey and white tones"
+        return "in black, white or nearly colourless tones"
     largest = sorted(shares, key=lambda name: (-shares[name], name))
     named = [name for name in largest[:3] if shares[name] >= MAIN] or largest[:1]
     return f"mostly in {listed(named)}"
@@ -122,7 +131,7 @@ def colours(thumbs: NDArray[Any]) -> dict[str, float]:
 
 def shows(names: Sequence[str]) -> str:
     """What the classifier is sure of."""
-    return f"It appears to show {listed([article(name) for name in names[:2]])}." if names else ""
+    return f"It appears to show {article(names[0])}." if names else ""
 
 
 def moves(clip: Clip, thumbs: NDArray[Any]) -> str:
@@ -132,44 +141,52 @@ def moves(clip: Clip, thumbs: NDArray[Any]) -> str:
     fields = pair_flows(thumbs, clip, pairs=24, gap_s=0.125)
     speed = float(np.linalg.norm(fields, axis=-1).mean())
     amount = f"there is {step(SPEED, speed)} movement in the picture"
-    view = "; ".join(directions(fields, speed))
-    return f"The view {view}, and {amount}." if view else f"The view stays in place, and {amount}."
+    view = [*panning(fields, speed), *zooming(fields, clip)] or ["stays in place"]
+    return f"The view {listed(view)}, and {amount}."
 
 
-def directions(fields: NDArray[np.float64], speed: float) -> Iterator[str]:
-    """What the view does; nothing when it stays in place. Fields are in percent of the diagonal a second."""
+def panning(fields: NDArray[np.float64], speed: float) -> Iterator[str]:
+    """Where the view turns or travels; nothing when it does not. All in percent of the diagonal a second."""
     steps = np.median(fields, axis=(1, 2))  # the way the picture goes, so the view goes the other way
     path = float(np.linalg.norm(steps, axis=1).mean())
     right, down = -steps.mean(axis=0)
-    growth = float(np.median(zoom(fields)))
     if path >= max(MOVES, speed / 2) and np.hypot(right, down) < STEADY * path:
         yield "is unsteady"
     elif path >= max(MOVES, speed / 2):
         sideways = abs(right) > abs(down)
         way = ("right" if right > 0 else "left") if sideways else ("down" if down > 0 else "up")
         yield f"{'pans' if sideways else 'tilts'} {way}"
-    if abs(growth) >= 2 * MOVES:
+
+
+def zooming(fields: NDArray[np.float64], clip: Clip) -> Iterator[str]:
+    """Whether the picture grows or shrinks around its middle: least squares for each pair, then the median.
+
+    Things that move inside a still picture may grow too; so the fit must explain a fair part of all movement.
+    """
+    high, wide = fields.shape[1:3]
+    y, x = np.mgrid[:high, :wide]
+    sizes = np.array([clip.width, clip.height]) / np.hypot(clip.width, clip.height)
+    points = np.stack([(x - (wide - 1) / 2) / wide, (y - (high - 1) / 2) / high], axis=-1) * sizes
+    fits, size, energy = (fields * points).sum(axis=(1, 2, 3)), (points**2).sum(), (fields**2).sum(axis=(1, 2, 3))
+    growth = float(np.median(fits / size))
+    explained = float(np.median(fits**2 / (size * np.maximum(energy, 1e-9))))
+    if abs(growth) >= ZOOMS and explained >= EXPLAINED:
         yield "closes in" if growth > 0 else "draws back"
 
 
-def zoom(fields: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Of each pair: how fast the picture grows, percent a second, by least squares around the middle."""
-    high, wide = fields.shape[1:3]
-    y, x = np.mgrid[:high, :wide]
-    points = np.stack([(x - (wide - 1) / 2) / wide, (y - (high - 1) / 2) / high], axis=-1)
-    growth: NDArray[np.float64] = (fields * points).sum(axis=(1, 2, 3)) / (points**2).sum()
-    return growth
-
-
-def reads(text: TextScore | None) -> str:
-    """What is written on the picture, where it was looked for."""
+def reads(text: TextScore | None, room: int) -> str:
+    """What is written on the picture, where it was looked for; quoted as far as `room` words allow."""
     if text is None:
         return ""
     if not text.persistence:
         return "No text is visible."
-    quoted = [f"“{line}”" for line in text.lines if sum(c.isalpha() for c in line) >= 3][:2]  # noqa: PLR2004
-    when = "throughout" if text.persistence == 1 else "for part of the time"
-    return f"Text is visible {when}{', reading ' + listed(quoted) if quoted else ''}."
+    said = f"Text is visible {'throughout' if text.persistence == 1 else 'for part of the time'}"
+    lines = [line for line in text.lines if sum(c.isalpha() for c in line) >= WORD]
+    for quoted in (lines[:2], lines[:1]):
+        longer = f"{said}, reading {listed([f'“{line}”' for line in quoted])}." if quoted else f"{said}."
+        if len(longer.split()) <= room:
+            return longer
+    return f"{said}."
 
 
 def step(scale: Sequence[tuple[float, str]], value: float) -> str:

@@ -11,15 +11,14 @@ import numpy.typing as npt
 from av.container import InputContainer
 from av.video.frame import VideoFrame
 from av.video.reformatter import Interpolation, VideoReformatter
-from av.video.stream import VideoStream
 
 from builder.errors import ItemError
 from builder.media.evidence import THUMB_BYTES, THUMB_HEIGHT, THUMB_WIDTH, Bytes, EvidenceWriter, StripWriter
-from builder.media.frames import FrameReader
-from builder.media.probe import quarter_turns, upright_size
+from builder.media.frames import FrameReader, plane_pixels, quarter_turns, turned, upright_size
 from builder.media.sniff import demuxer, open_video, video_stream
 from builder.media.structure import MOV, structure
 
+VFR_STEP, VFR_SHARE = 0.1, 0.01
 LONGEST_LAST_FRAME_S = 10.0  # a last frame that claims more is a damaged header
 CLAIMS_LENGTH = ("flv", "asf")  # formats whose header states a duration and that say nothing about their size
 
@@ -77,7 +76,8 @@ class _Pass:
         self.stream = video_stream(container)
         self.size = self.stream.width, self.stream.height
         if self.size[0] * self.size[1] > settings.max_pixels:
-            raise ItemError("too_large", f"{path}: {self.size[0]}x{self.size[1]} is over max_pixels; raise it to accept")
+            what = f"{path}: {self.size[0]}x{self.size[1]} is over max_pixels; raise it to accept the video"
+            raise ItemError("too_large", what)
         self.reader = FrameReader(container, self.stream, settings.threads)
         self.pts = array("q")
         self.last_duration = 0
@@ -136,7 +136,7 @@ class _Pass:
 
 def _varies(steps: npt.NDArray[np.int64], median: int) -> bool:
     """More than 1 % of steps off by more than 10 %, and by more than the one tick that rounding explains."""
-    return bool(len(steps)) and bool(np.mean(np.abs(steps - median) > max(0.1 * median, 1)) > 0.01)
+    return bool(len(steps)) and bool(np.mean(np.abs(steps - median) > max(VFR_STEP * median, 1)) > VFR_SHARE)
 
 
 def _check_complete(scanned: _Pass, facts: ScanFacts) -> None:
@@ -181,13 +181,8 @@ class _Thumbnail:
     def of(self, frame: VideoFrame, turns: int) -> Bytes:
         width, height = upright_size(THUMB_WIDTH, THUMB_HEIGHT, turns * 90)
         small = self._scaler.reformat(frame, width, height, "rgb24", interpolation=Interpolation.AREA, threads=1)
-        plane = small.planes[0]
-        pixels = np.frombuffer(plane, np.uint8).reshape(height, plane.line_size)[:, : width * 3]
-        return np.ascontiguousarray(_turned(pixels.reshape(height, width, 3), turns))
-
-
-def _turned(pixels: Bytes, turns: int) -> Bytes:
-    return np.rot90(pixels, turns) if turns else pixels
+        pixels = plane_pixels(small, 0)[:, : width * 3]
+        return np.ascontiguousarray(turned(pixels.reshape(height, width, 3), turns))
 
 
 class _StripPicker:
@@ -221,8 +216,9 @@ class _StripPicker:
         width, height = (max(1, round(side * scale)) for side in (frame.width, frame.height))
         area = Interpolation.AREA
         small = self._scaler.reformat(frame, width, height, interpolation=area, threads=1)
-        pixels = self._colour.reformat(small, format="bgr24", interpolation=area, threads=1).to_ndarray()
-        upright = np.ascontiguousarray(_turned(pixels, quarter_turns(frame.rotation)))
+        pixels = plane_pixels(self._colour.reformat(small, format="bgr24", interpolation=area, threads=1), 0)
+        pixels = pixels[:, : width * 3].reshape(height, width, 3)
+        upright = np.ascontiguousarray(turned(pixels, quarter_turns(frame.rotation)))
         done, jpeg = cv2.imencode(".jpg", upright, [cv2.IMWRITE_JPEG_QUALITY, self.settings.jpeg_quality])
         if not done:
             raise ValueError(f"a frame of {width}x{height} could not be written as JPEG")

@@ -7,7 +7,7 @@ of 100 bytes a frame), and a spatial or planar step on top gains nothing on aver
 """
 
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import cv2
 import numpy as np
@@ -65,7 +65,7 @@ class EvidenceWriter:
         self.frames += 1
         if at == GROUP - 1:
             self._flush()
-        return self._thumbs[at]
+        return cast(Bytes, self._thumbs[at])
 
     def close(self) -> None:
         if self._signals:

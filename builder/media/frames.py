@@ -4,6 +4,8 @@ from collections.abc import Iterator
 from fractions import Fraction
 
 import av.error
+import numpy as np
+import numpy.typing as npt
 from av.container import InputContainer
 from av.packet import Packet
 from av.video.frame import VideoFrame
@@ -11,6 +13,26 @@ from av.video.stream import VideoStream
 
 READ_RETRIES = 16  # a demuxer that fails more often has lost the thread; what was read so far stands
 RESET_S = 1.0  # a step back by more is a restart of the clock (joined recordings), not a repeated timestamp
+
+
+def quarter_turns(rotation: int) -> int:
+    """Counter-clockwise quarter turns (as of `numpy.rot90`) that make a frame upright; odd angles are rounded."""
+    return round(rotation / 90) % 4
+
+
+def upright_size(width: int, height: int, rotation: int) -> tuple[int, int]:
+    """The size after turning by `rotation` degrees."""
+    return (height, width) if rotation % 180 else (width, height)
+
+
+def turned(pixels: npt.NDArray[np.uint8], turns: int) -> npt.NDArray[np.uint8]:
+    return np.rot90(pixels, turns) if turns else pixels
+
+
+def plane_pixels(frame: VideoFrame, number: int) -> npt.NDArray[np.uint8]:
+    """The bytes of one plane as rows, with the padding at their ends; a view, valid as long as the frame."""
+    plane = frame.planes[number]
+    return np.frombuffer(memoryview(plane), np.uint8).reshape(-1, plane.line_size)
 
 
 class FrameReader:
@@ -27,7 +49,7 @@ class FrameReader:
         self.errors = 0
         self._last: int | None = None
         self._shift = 0
-        stream.thread_count, stream.thread_type = threads, "NONE" if threads == 1 else "AUTO"  # type: ignore[assignment]
+        stream.thread_count, stream.thread_type = threads, "NONE" if threads == 1 else "AUTO"
         self.time_base = stream.time_base or Fraction(1, 1_000_000)
         rate = stream.average_rate or Fraction(25)
         self._step = max(1, round(1 / (rate * self.time_base)))

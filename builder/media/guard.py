@@ -1,8 +1,8 @@
 """Runs functions of this package in one child process that may crash, hang or eat memory without harm.
 
-A decoder that hangs can hold the GIL, so only killing its process ends it; a decoder that is tricked into running
-foreign code does so in a process that holds nothing but its limits. The child is started by multiprocessing's
-forkserver and imports what the pickled function names, which is this package.
+A decoder that hangs can hold the GIL, so only killing its process ends it. The child is limited, not jailed: it runs as
+the same user. It is started by multiprocessing's forkserver, so it inherits no model, thread or open file, and imports
+only what the functions it is given need (and the program's main module, as every multiprocessing child does).
 """
 
 import errno
@@ -10,6 +10,7 @@ import multiprocessing
 import os
 import pickle
 import resource
+import signal
 import threading
 import time
 import traceback
@@ -17,14 +18,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
+from pathlib import Path
 from types import TracebackType
-from typing import Any, ParamSpec, Self, TypeVar
-
-import psutil
+from typing import Any, Self, TypeVar
 
 from builder.errors import ItemError
 
-P = ParamSpec("P")
 T = TypeVar("T")
 POLL_S = 0.25
 CPU_GRACE_S = 5  # the kernel's own limit, for a child that outlives the parent watching it
@@ -48,9 +47,7 @@ class Guard:
         self.limits = limits or Limits()
         self._child: _Child | None = None
 
-    def call(
-        self, function: Callable[..., T], *args: Any, wall_s: float = 600.0, cpu_s: float = 600.0
-    ) -> T:
+    def call(self, function: Callable[..., T], *args: Any, wall_s: float = 600.0, cpu_s: float = 600.0) -> T:
         """The result of function(*args), computed in the child. Arguments and result are pickled.
 
         Raises what the function raises, with the child's traceback as a note, and ItemError `timeout` (retryable),
@@ -110,12 +107,12 @@ class _Child:
 
     def ask(self, question: Any, wall_s: float, cpu_s: float) -> Any:
         self._send(question)
-        started, cpu_before = time.monotonic(), self._cpu_s()
+        started, cpu_before = time.monotonic(), _cpu_s(self.process.pid)
         while not wait([self._talk, self.process.sentinel], POLL_S):
             used = time.monotonic() - started
             if used > wall_s:
                 raise _timeout(f"more than {wall_s:g} s", "wall_s")
-            if self._cpu_s() - cpu_before > cpu_s:
+            if _cpu_s(self.process.pid) - cpu_before > cpu_s:
                 raise _timeout(f"more than {cpu_s:g} s of processor time", "cpu_s")
         try:
             return pickle.loads(self._talk.recv_bytes())
@@ -141,12 +138,14 @@ class _Child:
         how = f"signal {-code}" if code is not None and code < 0 else f"exit code {code}"
         return ItemError("decoder_crash", f"the decoder process died ({how}) on this video; leave it out")
 
-    def _cpu_s(self) -> float:
-        try:
-            times = psutil.Process(self.process.pid).cpu_times()
-        except psutil.Error:  # it just died: the sentinel says so next
-            return 0.0
-        return float(times.user + times.system)
+
+def _cpu_s(pid: int | None) -> float:
+    """Processor time used so far: fields 14 and 15 of proc(5)'s stat."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):  # it just died: the sentinel says so next
+        return 0.0
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def _timeout(over: str, setting: str) -> ItemError:
@@ -155,6 +154,7 @@ def _timeout(over: str, setting: str) -> ItemError:
 
 def _serve(talk: Connection, held: Connection, limits: Limits) -> None:
     """The child: answers until the parent closes its end, or dies."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
     threading.Thread(target=_leave_with_parent, args=(held,), daemon=True).start()
     _limit(limits)
     while True:
@@ -179,7 +179,7 @@ def _leave_with_parent(held: Connection) -> None:
 
 
 def _limit(limits: Limits) -> None:
-    taken = psutil.Process().memory_info().vms
+    taken = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (taken + limits.memory_bytes,) * 2)
     resource.setrlimit(resource.RLIMIT_FSIZE, (limits.file_bytes,) * 2)
     resource.setrlimit(resource.RLIMIT_NOFILE, (limits.open_files,) * 2)
@@ -203,6 +203,8 @@ def _told(error: BaseException) -> _Raised:
             message = "the video's outputs are larger than file_bytes allows; raise it or leave the video out"
             return _Raised(ItemError("output_too_large", message))
         error = OSError(error.errno, error.strerror, error.filename)  # the plain class: a decoder's may not unpickle
+    elif isinstance(error, ItemError):
+        return _Raised(error)
     error.add_note(f"In the guarded child:\n{text}")
     return _Raised(error)
 

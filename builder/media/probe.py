@@ -9,6 +9,7 @@ import av.error
 from av.container import InputContainer
 from av.video.stream import VideoStream
 
+from builder.media.frames import quarter_turns, upright_size
 from builder.media.sniff import open_video, video_stream
 
 PEEK_PACKETS = 64  # enough for the first frame of any sound stream; a broken one is left to `scan`
@@ -76,13 +77,3 @@ def _rotation(container: InputContainer, stream: VideoStream) -> int:
     except av.error.FFmpegError:
         pass
     return 0
-
-
-def quarter_turns(rotation: int) -> int:
-    """Counter-clockwise quarter turns (as of `numpy.rot90`) that make a frame upright; odd angles are rounded."""
-    return round(rotation / 90) % 4
-
-
-def upright_size(width: int, height: int, rotation: int) -> tuple[int, int]:
-    """The size after turning by `rotation` degrees."""
-    return (height, width) if rotation % 180 else (width, height)

@@ -27,6 +27,7 @@ MAGIC = (
     (bytes.fromhex("060e2b34020501010d010201"), "mxf"),
 )
 TS_SYNC = ((188, 0), (192, 4), (204, 0))  # packet size, offset of the sync byte: broadcast, Blu-ray, with parity
+TS_PACKETS = 5  # that many in a row are no accident
 STILL = Disposition.attached_pic | Disposition.still_image | Disposition.timed_thumbnails
 
 
@@ -56,7 +57,7 @@ def _by_magic(head: bytes) -> str | None:
         return "avi"
     for size, offset in TS_SYNC:
         syncs = head[offset::size]
-        if len(syncs) >= 5 and set(syncs) == {0x47}:
+        if len(syncs) >= TS_PACKETS and set(syncs) == {0x47}:
             return "mpegts"
     return None
 
@@ -94,14 +95,17 @@ def open_video(path: Path, max_pixels: int = 0) -> InputContainer:
     for stream in container.streams:
         if stream is not wanted:
             stream.discard = Discard.all
+    if max_pixels:
+        wanted.codec_context.options = {"max_pixels": str(max_pixels)}
     return container
 
 
 def video_stream(container: InputContainer) -> VideoStream:
     """The first stream that shows moving pictures; cover art does not."""
+    name = container.name.removeprefix("file:")
     moving = [stream for stream in container.streams.video if not stream.disposition & STILL]
     if not moving:
-        raise ItemError("no_video_stream", f"{container.name} holds no moving pictures (sound or a still); leave it out")
+        raise ItemError("no_video_stream", f"{name} holds no moving pictures (sound or a still); leave it out")
     if moving[0].codec_context is None:
-        raise ItemError("unsupported_codec", f"{container.name} uses a codec FFmpeg cannot decode; convert it first")
+        raise ItemError("unsupported_codec", f"{name} uses a codec FFmpeg cannot decode; convert it first")
     return moving[0]

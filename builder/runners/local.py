@@ -32,7 +32,9 @@ class LocalRunner:
         self.pools: dict[bool, ProcessPoolExecutor] = {}
         self.flying: dict[Future[Receipt], tuple[Unit, bool]] = {}
 
-    def __call__(self, wanted: set[str], watch: Callable[[Board], None] = lambda board: None) -> Iterator[Receipt]:
+    def __call__(
+        self, wanted: set[str], watch: Callable[[Board], None] = lambda board: None
+    ) -> Iterator[Receipt]:
         """Yield a receipt per unit made; units that are up to date are passed over. `watch` sees every change.
 
         Raises:
@@ -99,7 +101,9 @@ class LocalRunner:
                         stop(pool)
                 told = frozenset(marker.read_text().split("\n")) if marker.exists() else frozenset()
                 if not told or (len(told) > 1 and told <= suspects):
-                    raise RunError(f"{unit.table}: the worker of part {unit.number} keeps dying; is memory short?")
+                    raise RunError(
+                        f"{unit.table}: the worker of part {unit.number} keeps dying; is memory short?"
+                    )
                 deaths.update(told if len(told) == 1 else ())
                 suspects |= told
 

@@ -10,7 +10,6 @@ from collections.abc import Iterator
 
 from builder.board import Board
 from builder.engine import Receipt, Unit
-from builder.errors import RunError
 from builder.pipeline import Run
 from builder.runners.worker import Worker, one_thread
 

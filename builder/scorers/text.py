@@ -9,7 +9,7 @@ import cv2
 from numpy.typing import NDArray
 from pydantic import Field
 
-from builder.models.ppocr import PPOCR, SHA256, Line
+from builder.pretrained.ppocr import PPOCR, SHA256, Line
 from builder.records import Score
 from builder.stage import Resources, settings
 from builder.stages.score import Frames, Scorer

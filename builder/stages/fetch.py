@@ -2,11 +2,11 @@
 
 import dataclasses
 import hashlib
+import json
 import os
 import stat
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -37,11 +37,11 @@ class Fetch(Stage[Found, Fetched]):
     writes: ClassVar[type[Fetched]] = Fetched
     grain: ClassVar[str] = "found"
 
-    max_size_bytes: int = execution(4 << 30)
-    silence_s: float = execution(60.0)
-    deadline_s: float = execution(3600.0)
-    attempts: int = execution(4)
-    contact: str = execution("")
+    max_size_bytes: int = execution(default=4 << 30)
+    silence_s: float = execution(default=60.0)
+    deadline_s: float = execution(default=3600.0)
+    attempts: int = execution(default=4)
+    contact: str = execution(default="")
 
     @cached_property
     def client(self) -> "Client":
@@ -59,32 +59,55 @@ class Fetch(Stage[Found, Fetched]):
 
     def _local(self, found: Found) -> Fetched:
         path, name = local_path(found.root, found.path, self.context), shown_path(found)
-        content = read_through(path, name)
-        return fetched(found, self._probe(path, name), root=found.root, path=found.path, **vars(content))
+        size_bytes, mtime_ns, sha256 = read_through(path, name)
+        facts = {"path": found.path, "size_bytes": size_bytes, "mtime_ns": mtime_ns, "sha256": sha256}
+        return fetched(found, self._probe(path, name), root=found.root, **facts)
 
     def _remote(self, found: Found) -> Fetched:
         from builder.web.address import normalised, shown
 
         if not found.url:
             raise ItemError("bad_url", f"{found.path} has no url; add one, or take the row out")
-        url, storage = normalised(found.url), self.context.storage
+        url, note = normalised(found.url), f"fetch.downloads/{found.id[:2]}/{found.id}.json"
+        facts = self._known(note) or self._download(url, note)
+        probe = self._probe(self.context.storage.path(facts["path"]), shown(url))
+        return fetched(found, probe, root="", **facts)
+
+    def _known(self, note: str) -> dict[str, Any] | None:
+        """What an earlier download of this URL gave: a kill or an edited licence fetches nothing twice."""
+        try:
+            facts: dict[str, Any] = json.loads(self.context.storage.read(note))
+        except FileNotFoundError:
+            return None
+        return facts if self._has(facts["path"], facts["size_bytes"]) else None
+
+    def _download(self, url: str, note: str) -> dict[str, Any]:
+        """Get the file under the name that its content gives it, then note down what was got."""
+        from builder.web.address import shown
+
+        storage = self.context.storage
         with storage.scratch() as temporary:
             with temporary.open("w+b") as file:
                 download = self.client.download(url, file)
-            probe = self._probe(temporary, shown(url))
+            container = self._probe(temporary, shown(url)).container
             video_id = content_id(download.sha256)
-            name = f"media/videos/{video_id[:2]}/{video_id}.{SUFFIX.get(probe.container, probe.container)}"
-            if size_of(storage.path(name)) != download.size_bytes:
-                storage.adopt(temporary, name)
-        return fetched(found, probe, root="", path=name, **vars(download))
+            path = f"media/videos/{video_id[:2]}/{video_id}.{SUFFIX.get(container, container)}"
+            if not self._has(path, download.size_bytes):
+                storage.adopt(temporary, path)
+        facts = {"path": path, **vars(download)}
+        storage.write(note, json.dumps(facts, indent=1).encode())
+        return facts
+
+    def _has(self, path: str, size_bytes: int) -> bool:
+        file = self.context.storage.path(path)
+        return file.is_file() and file.stat().st_size == size_bytes
 
     def _probe(self, path: Path, name: str) -> "Probe":
         """Read the header in the guarded process; what goes wrong is told of `name`, tables hold no real path."""
         from builder.media.probe import probe
 
         try:
-            header: Probe = self.context.guard.call(probe, path)
-            return header
+            return self.context.guard.call(probe, path)
         except ItemError as error:
             message = error.message.replace(f"file:{path}", name).replace(str(path), name)
             raise ItemError(error.kind, message, error.retryable) from error
@@ -103,15 +126,16 @@ def open_media(video: SourceVideo, context: Context) -> Path:
     Raises:
         ItemError: `missing`, `unreadable`, `changed`, or `no_such_source`.
     """
-    own = not video.root
+    own, name = not video.root, shown_path(video)
     path = context.storage.path(video.path) if own else local_path(video.root, video.path, context)
-    with reading(name := shown_path(video)):
+    with reading(name):
         now = path.stat()
         same = now.st_size == video.size_bytes
         if same and not own and now.st_mtime_ns != video.mtime_ns:
             same = sha256_of(path, now.st_size, now.st_mtime_ns) == video.sha256
     if not same:
-        raise ItemError("changed", f"{name} has changed since it was crawled; run `osd-build crawl` again")
+        text = f"{name} has changed since it was crawled; run `osd-build crawl` again"
+        raise ItemError("changed", f"{text}, after removing `fetch` from the run" if own else text)
     return path
 
 
@@ -123,43 +147,27 @@ def local_path(root: str, path: str, context: Context) -> Path:
 
 
 def shown_path(row: Found | SourceVideo) -> str:
-    return f"{row.path!r} of source {row.root!r}" if row.root else repr(row.path)
+    """For messages and tables, which hold no real path."""
+    return f"{row.path!r} of source {row.root!r}" if row.root else f"{row.path!r} of the run"
 
 
-@dataclass(frozen=True)
-class Content:
-    """What a local file holds."""
-
-    size_bytes: int
-    sha256: str
-    mtime_ns: int
-
-
-def size_of(path: Path) -> int:
-    """In bytes; -1 if there is no such file."""
-    try:
-        return path.stat().st_size
-    except FileNotFoundError:
-        return -1
-
-
-def read_through(path: Path, name: str) -> Content:
-    """Hash a file that must not change meanwhile."""
+def read_through(path: Path, name: str) -> tuple[int, int, str]:
+    """Size in bytes, mtime in ns and sha256 of a file that must not change meanwhile."""
     with reading(name):
-        if not stat.S_ISREG(path.stat().st_mode):  # to open a pipe would wait for ever
+        before = path.stat()
+        if not stat.S_ISREG(before.st_mode):  # to open a pipe would wait for ever
             raise ItemError("not_a_file", f"{name} is no regular file; take it out of the folder")
-        with path.open("rb") as file:
-            before = os.fstat(file.fileno())
-            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-            after = os.fstat(file.fileno())
+        sha256 = sha256_of(path, before.st_size, before.st_mtime_ns)
+        after = path.stat()
     if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
-        raise ItemError("changed", f"{name} was being written while it was read; run again when it is finished", True)
-    return Content(after.st_size, sha256, after.st_mtime_ns)
+        text = f"{name} was being written while it was read; `osd-build retry` when it is finished"
+        raise ItemError("changed", text, retryable=True)
+    return after.st_size, after.st_mtime_ns, sha256
 
 
 @lru_cache(maxsize=1024)
 def sha256_of(path: Path, size_bytes: int, mtime_ns: int) -> str:
-    """Remembered as long as size and mtime (part of the key) stay."""
+    """Remembered as long as size and mtime, parts of the key, stay."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

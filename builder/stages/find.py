@@ -65,30 +65,26 @@ class Find(Stage[SourceSpec, Found]):
     whole: ClassVar[bool] = True
 
     def batch(self, items: Sequence[Item[SourceSpec]]) -> list[Sequence[Found] | Failure]:
-        taken: dict[str, str] = {}
+        taken: set[str] = set()
         return [self.answer(item.id, partial(self._list, item.row, taken)) for item in items]
 
     def parts(self, rows: Sequence[Found]) -> Mapping[str, int]:
         return {"found": video_parts(len(rows))}
 
-    def _list(self, spec: SourceSpec, taken: dict[str, str]) -> list[Found]:
-        """The rows of one source, sorted by id; what `taken` has (id -> source) is left out, and grows."""
+    def _list(self, spec: SourceSpec, taken: set[str]) -> list[Found]:
+        """The rows of one source, sorted by id, without those whose id is `taken`; of equal ones the first."""
         source = registry.find("sources", Source, spec.kind)(**json.loads(spec.settings))
-        base = self.context.base
+        base, name = self.context.base, spec.source
         local = source.root(base) is not None
-        listed, fresh = 0, []
-        for listed, found in enumerate(source.find(base), 1):  # noqa: B007 (the last value is the count)
-            row = complete(found, source, spec.source, local)
-            if row.id not in taken:
-                taken[row.id] = spec.source
-                fresh.append(row)
-        if not listed:
-            raise ItemError("empty_source", f"source {spec.source!r} lists nothing; it was to hold {source.sought()}")
+        rows = [complete(found, source, name, local) for found in source.find(base)]
+        if not rows:
+            raise ItemError("empty_source", f"source {name!r} lists nothing; it was to hold {source.sought()}")
+        fresh = {row.id: row for row in reversed(rows) if row.id not in taken}
+        taken.update(fresh)
         if not fresh:
-            raise Filtered("duplicate", f"all {listed} videos of source {spec.source!r} are listed by others before it")
-        if len(fresh) < listed:
-            LOG.info("source %r: %d of %d are listed twice", spec.source, listed - len(fresh), listed)
-        return sorted(fresh, key=lambda row: row.id)
+            raise Filtered("duplicate", f"all {len(rows)} videos of source {name!r} are listed by others before it")
+        LOG.info("source %r: %d rows, %d of them listed before", name, len(rows), len(rows) - len(fresh))
+        return [fresh[key] for key in sorted(fresh)]
 
 
 def complete(found: Found, source: Source, name: str, local: bool) -> Found:

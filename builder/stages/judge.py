@@ -3,7 +3,6 @@
 Nothing is deleted and nothing measured again: a changed threshold is a changed verdict.
 """
 
-import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, cast
 
@@ -30,7 +29,7 @@ class Judge(Stage[Clip, Verdict]):
 
     keep: tuple[str, ...] = DEFAULT_KEEP
     # set by the pipeline: the tables of the scorers (captioners) that are on. What they hold is an input, not a setting
-    tables: tuple[str, ...] = execution(())
+    tables: tuple[str, ...] = execution(default=())
 
     def __post_init__(self) -> None:
         vars(self)["conditions"] = tuple(parse(text) for text in self.keep)  # a bad one is refused at once
@@ -70,7 +69,7 @@ def measured(joined: Mapping[str, Record]) -> dict[str, float]:
     for table, row in joined.items():
         kind, _, name = table.partition(".")
         if isinstance(row, Score):
-            values |= {f"{name}.{f.name}": v for f in dataclasses.fields(row) if isinstance(v := getattr(row, f.name), float)}
+            values |= {f"{name}.{key}": value for key, value in row.values().items()}
         elif isinstance(row, Caption):
             values[f"{kind}-{name}.words"] = float(row.words)
     return values

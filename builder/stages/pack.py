@@ -38,9 +38,9 @@ class Pack(Stage[Planned, Packed]):
     cut: Annotated[str, Field(pattern="^(auto|encode)$")] = "auto"
     crf: Annotated[int, Field(ge=0, le=51)] = 18
     preset: str = "veryfast"
-    wall_s: float = execution(600.0)
-    scores: tuple[str, ...] = execution(())
-    captions: tuple[str, ...] = execution(())
+    wall_s: float = execution(default=600.0)
+    scores: tuple[str, ...] = execution(default=())
+    captions: tuple[str, ...] = execution(default=())
 
     @property
     def joins(self) -> tuple[str, ...]:
@@ -123,8 +123,21 @@ def sample_of(item: Item[Planned], facts: "CutFacts", path: Path) -> "Sample":
 
 
 def origin(video: SourceVideo) -> dict[str, Any]:
-    names = ("video_id", "source", "site_id", "page_url", "author", "author_url", "title", "license", "license_url")
-    return {name: getattr(video, name) for name in names} | {"media_url": video.url, "source_sha256": video.sha256}
+    names = (
+        "video_id",
+        "source",
+        "site_id",
+        "page_url",
+        "author",
+        "author_url",
+        "title",
+        "license",
+        "license_url",
+    )
+    return {name: getattr(video, name) for name in names} | {
+        "media_url": video.url,
+        "source_sha256": video.sha256,
+    }
 
 
 def span(clip: Clip) -> dict[str, Any]:
@@ -146,8 +159,7 @@ def making(facts: "CutFacts", caption: Caption) -> dict[str, Any]:
 def score_values(item: Item[Any]) -> dict[str, float]:
     """`<scorer>.<field>` of every score; a clip without one of them was not kept, or the run judges without it."""
     return {
-        f"{table.partition('.')[2]}.{f.name}": getattr(row, f.name)
+        f"{table.partition('.')[2]}.{name}": value
         for table, row in item.all(Score).items()
-        for f in dataclasses.fields(row)
-        if f.name != "clip_id"
+        for name, value in row.values().items()
     }

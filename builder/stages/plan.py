@@ -31,8 +31,8 @@ class Plan(Stage[Verdict, Planned]):
 
     shard_bytes: Annotated[int, Field(gt=0)] = 1_000_000_000
     # set by the pipeline: the tables whose rows become part of a sample
-    scores: tuple[str, ...] = execution(())
-    captions: tuple[str, ...] = execution(())
+    scores: tuple[str, ...] = execution(default=())
+    captions: tuple[str, ...] = execution(default=())
 
     @property
     def joins(self) -> tuple[str, ...]:

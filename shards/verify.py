@@ -1,0 +1,135 @@
+"""Prove that a dataset folder is what its manifest, index and card say. Every byte is read, once.
+
+Readers fill packing mistakes with None instead of failing, so only this finds them.
+"""
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import datasets
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from open_sora_dataset import features
+from shards.examine import Expected, Found, examine
+from shards.index import Row, arrow_schema, index_schema, read_rows
+from shards.manifest import INDEX_NAME, Manifest, ShardEntry, read_manifest
+from shards.manifest import NAME as MANIFEST_NAME
+from shards.stream import open_binary
+
+CARD_NAME = "README.md"
+
+
+@dataclass(frozen=True)
+class Problem:
+    """`path` is relative to the dataset folder."""
+
+    path: str
+    what: str
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.what}"
+
+
+def verify(folder: Path, *, card: bool = True) -> list[Problem]:
+    """Everything that is wrong; empty means intact. `card=False` while the card is not written yet."""
+    try:
+        manifest = read_manifest(folder)
+    except (OSError, ValueError) as error:
+        return [Problem(MANIFEST_NAME, str(error))]
+    listed = {entry.path for entry in manifest.shards}
+    present = {path.relative_to(folder).as_posix() for path in folder.rglob("*.tar")}
+    problems = [
+        *_check_totals(manifest),
+        *(Problem(path, "is not listed in the manifest: remove it") for path in sorted(present - listed)),
+        *(Problem(path, "is listed in the manifest but missing") for path in sorted(listed - present)),
+        *_check_index(folder, manifest),
+    ]
+    indexed = all(problem.path != INDEX_NAME for problem in problems)
+    keys: set[object] = set()
+    for entry in manifest.shards:
+        if entry.path in present:
+            found = examine(folder, Expected(entry.path, manifest.scores, manifest.captioners))
+            problems += [Problem(entry.path, what) for what in _check_shard(entry, found, keys)]
+            problems += _check_rows(folder, entry.path, found.rows) if indexed else []
+    return problems + (list(_check_card(folder, manifest)) if card else [])
+
+
+def _check_totals(manifest: Manifest) -> Iterator[Problem]:
+    samples = sum(entry.samples for entry in manifest.shards)
+    size_bytes = sum(entry.size_bytes for entry in manifest.shards)
+    if (samples, size_bytes) != (manifest.totals.samples, manifest.totals.size_bytes):
+        yield Problem(MANIFEST_NAME, f"its shards have {samples} samples, {size_bytes} bytes, not {manifest.totals}")
+    if sum(manifest.licenses.values()) != manifest.totals.samples:
+        yield Problem(MANIFEST_NAME, "its licences do not add up to its samples")
+
+
+def _check_index(folder: Path, manifest: Manifest) -> Iterator[Problem]:
+    try:
+        with open_binary(folder / INDEX_NAME) as file:
+            if hashlib.file_digest(file, "sha256").hexdigest() != manifest.index_sha256:
+                yield Problem(INDEX_NAME, "its sha256 is not the manifest's")
+        if not index_schema(folder / INDEX_NAME).equals(arrow_schema(manifest.scores, manifest.captioners)):
+            yield Problem(INDEX_NAME, "its columns do not follow from the manifest's scores and captioners")
+        shards = set(pq.read_table(folder / INDEX_NAME, columns=["shard"])["shard"].to_pylist())
+        for shard in sorted(shards - {entry.path for entry in manifest.shards}):
+            yield Problem(INDEX_NAME, f"has rows of {shard}, which the manifest does not list")
+    except (OSError, ValueError, pa.ArrowException) as error:
+        yield Problem(INDEX_NAME, f"cannot be read: {error}")
+
+
+def _check_shard(entry: ShardEntry, found: Found, keys: set[object]) -> Iterator[str]:
+    if found.size_bytes != entry.size_bytes:
+        yield f"has {found.size_bytes} bytes, the manifest says {entry.size_bytes}"
+    if found.sha256 != entry.sha256:
+        yield "its sha256 is not the manifest's"
+    if len(found.rows) != entry.samples and not found.problems:
+        yield f"has {len(found.rows)} samples, the manifest says {entry.samples}"
+    yield from found.problems
+    for row in found.rows:
+        if row["key"] in keys:
+            yield f"sample {row['key']} has a key that came before"
+        keys.add(row["key"])
+
+
+def _check_rows(folder: Path, shard: str, found: list[Row]) -> Iterator[Problem]:
+    indexed = {row["key"]: row for row in read_rows(folder / INDEX_NAME, "shard", shard)}
+    for row in found:
+        listed = indexed.pop(row["key"], None)
+        if listed is None:
+            yield Problem(INDEX_NAME, f"has no row for sample {row['key']} of {shard}")
+        elif wrong := [name for name in row if listed[name] != row[name]]:
+            yield Problem(INDEX_NAME, f"sample {row['key']} of {shard} differs in {', '.join(wrong)}")
+    yield from (Problem(INDEX_NAME, f"has sample {key}, which is not in {shard}") for key in indexed)
+
+
+def _check_card(folder: Path, manifest: Manifest) -> Iterator[Problem]:
+    """The card as `load_dataset` reads it: files, columns and counts of every config."""
+    if not (folder / CARD_NAME).is_file():
+        yield Problem(CARD_NAME, "is missing")
+        return
+    samples = {entry.path: entry.samples for entry in manifest.shards}
+    try:
+        configs = datasets.get_dataset_config_names(str(folder))
+        builders = {config: datasets.load_dataset_builder(str(folder), config) for config in configs}
+        builders["default"] = everything = datasets.load_dataset_builder(str(folder))
+        for config, builder in builders.items():
+            files = _train_files(folder, builder)
+            if builder.info.features != features(manifest.scores, manifest.captioners):
+                yield Problem(CARD_NAME, f"config {config}: its features are not those of the manifest")
+            if builder.config.version != datasets.Version(f"{manifest.format_version}.0.0"):
+                yield Problem(CARD_NAME, f"config {config}: its version is not {manifest.format_version}.0.0")
+            promised = builder.info.splits["train"].num_examples if builder.info.splits else 0
+            if promised != sum(samples.get(file, 0) for file in files):
+                yield Problem(CARD_NAME, f"config {config}: promises {promised} samples")
+        if _train_files(folder, everything) != samples.keys():
+            yield Problem(CARD_NAME, "its default config does not list exactly the shards of the manifest")
+    except Exception as error:  # whatever stops `load_dataset` here stops every reader
+        yield Problem(CARD_NAME, f"load_dataset cannot use it: {type(error).__name__}: {error}")
+
+
+def _train_files(folder: Path, builder: datasets.DatasetBuilder) -> set[str]:
+    root = folder.resolve()
+    return {Path(file).resolve().relative_to(root).as_posix() for file in builder.config.data_files["train"]}

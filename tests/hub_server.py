@@ -1,0 +1,365 @@
+"""A peer of the Hugging Face Hub on the loopback interface, as far as publishing and reading datasets goes.
+
+It is as strict as the real one where that matters: an object must have the sha256 it is stored under, a commit that
+names an object nobody sent is refused, and so is one whose parent is no longer the head. It speaks plain LFS, no Xet.
+The real clients talk to it with `HF_ENDPOINT`, in processes of their own: they read that variable when imported.
+"""
+
+import base64
+import hashlib
+import json
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import count
+from threading import RLock, Thread
+from types import TracebackType
+from typing import Any, ClassVar, Self
+from urllib.parse import parse_qs, unquote, urlsplit
+
+WRITER, READER = "hf_writerwriterwriter", "hf_readerreaderreader"
+LFS = (".tar", ".parquet", ".mp4")  # the patterns that a new dataset repository has in its .gitattributes, shortened
+POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:{}\nsize {}\n"
+REFS = {"branches": [{"name": "main", "ref": "refs/heads/main", "targetCommit": ""}], "tags": [], "converts": []}
+
+
+@dataclass(frozen=True)
+class File:
+    """One file of a commit; `lfs` says that git holds a pointer only."""
+
+    data: bytes
+    lfs: bool = False
+
+    @property
+    def sha256(self) -> str:
+        return hashlib.sha256(self.data).hexdigest()
+
+    @property
+    def blob_id(self) -> str:
+        held = POINTER.format(self.sha256, len(self.data)).encode() if self.lfs else self.data
+        return hashlib.sha1(b"blob %d\0" % len(held) + held).hexdigest()
+
+    def entry(self, path: str) -> dict[str, Any]:
+        plain = {"type": "file", "oid": self.blob_id, "size": len(self.data), "path": path}
+        return plain | ({"lfs": {"oid": self.sha256, "size": len(self.data), "pointerSize": 134}} if self.lfs else {})
+
+
+@dataclass(frozen=True)
+class Commit:
+    oid: str
+    title: str
+    files: Mapping[str, File]
+
+
+@dataclass
+class Repository:
+    private: bool = False
+    commits: list[Commit] = field(default_factory=list)
+
+    def add(self, title: str, files: Mapping[str, File]) -> Commit:
+        text = json.dumps([len(self.commits), title, {path: file.sha256 for path, file in sorted(files.items())}])
+        self.commits.append(Commit(hashlib.sha1(text.encode()).hexdigest(), title, dict(files)))
+        return self.commits[-1]
+
+    @property
+    def head(self) -> Commit:
+        return self.commits[-1]
+
+    def at(self, revision: str) -> Commit:
+        if revision == "main":
+            return self.head
+        for commit in self.commits:
+            if commit.oid == revision:
+                return commit
+        raise Refused(404, f"no revision {revision}", "RevisionNotFound")
+
+
+class Refused(Exception):
+    """An answer other than 200."""
+
+    def __init__(self, status: int, message: str, code: str = "") -> None:
+        super().__init__(message)
+        self.status, self.message, self.code = status, message, code
+
+
+class HubServer:
+    """Holds everything in memory. `requests` and `repositories` tell what happened; `fail` and `watch` interfere."""
+
+    def __init__(self) -> None:
+        self.repositories: dict[str, Repository] = {}
+        self.objects: dict[str, bytes] = {}
+        self.requests: list[str] = []
+        self.faults: list[tuple[str, int, count[int], int]] = []
+        self.watchers: list[tuple[str, Callable[[], None]]] = []
+        self.lock = RLock()
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), type("Bound", (Handler,), {"hub": self}))
+        self.server.daemon_threads = True
+        self.thread = Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.01})
+
+    def __enter__(self) -> Self:
+        self.thread.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.server.shutdown()
+        self.thread.join()
+        self.server.server_close()
+
+    @property
+    def port(self) -> int:
+        return int(self.server.server_address[1])
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def fail(self, pattern: str, status: int, times: int = 1) -> None:
+        """Answer the next `times` requests like `pattern` ("PUT /objects") with `status`; 0 hangs up in mid-body."""
+        self.faults.append((pattern, status, count(), times))
+
+    def watch(self, pattern: str, act: Callable[[], None]) -> None:
+        """Call `act` once, before the first request like `pattern` is answered."""
+        self.watchers.append((pattern, act))
+
+    def begin(self, request: str) -> int | None:
+        """Note a request; the status of the fault that hits it."""
+        self.requests.append(request)
+        for watcher in [w for w in self.watchers if re.search(w[0], request)]:
+            self.watchers.remove(watcher)
+            watcher[1]()
+        for pattern, status, so_far, times in self.faults:
+            if re.search(pattern, request) and next(so_far) < times:
+                return status
+        return None
+
+
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    hub: ClassVar[HubServer]
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Quiet."""
+
+    def serve(self) -> None:
+        url = urlsplit(self.path)
+        self.query = parse_qs(url.query)
+        self.body = self.received()
+        path = unquote(url.path)
+        self.cut = False
+        status = self.hub.begin(f"{self.command} {path}")
+        self.cut = status == 0
+        try:
+            if status:
+                raise Refused(status, "injected")
+            self.route(path)
+        except Refused as no:
+            headers = {"X-Error-Code": no.code, "X-Error-Message": no.message}
+            self.send(json.dumps({"error": no.message}).encode(), no.status, headers)
+        except (BrokenPipeError, ConnectionResetError):
+            self.close_connection = True
+
+    do_GET = do_HEAD = do_POST = do_PUT = serve
+
+    def received(self) -> bytes:
+        if self.headers.get("Transfer-Encoding", "").lower() != "chunked":
+            return self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        whole = b""
+        while size := int(self.rfile.readline(), 16):
+            whole += self.rfile.read(size)
+            self.rfile.readline()
+        self.rfile.readline()
+        return whole
+
+    def route(self, path: str) -> None:
+        for method, pattern, answer in ROUTES:
+            match = re.fullmatch(pattern, path)
+            if match and self.command in method.split():
+                with self.hub.lock:
+                    answer(self, *match.groups())
+                return
+        raise Refused(404, f"no route for {self.command} {path}")
+
+    # -- answering
+    def send(self, data: bytes, status: int = 200, headers: Mapping[str, str] | None = None) -> None:
+        self.send_response(status)
+        for name, value in ({"Content-Length": str(len(data))} | dict(headers or {})).items():
+            self.send_header(name, value)
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(data[: len(data) // 2] if self.cut else data)
+        self.close_connection |= self.cut
+
+    def json(self, value: Any) -> None:
+        self.send(json.dumps(value).encode(), headers={"Content-Type": "application/json"})
+
+    def content(self, data: bytes, headers: Mapping[str, str]) -> None:
+        """A file, or the range of it that was asked for."""
+        wanted = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
+        if not wanted:
+            return self.send(data, headers={"Accept-Ranges": "bytes", **headers})
+        start, end = int(wanted[1]), min(int(wanted[2] or len(data)), len(data) - 1)
+        if start > end:
+            raise Refused(416, "no such range")
+        return self.send(data[start : end + 1], 206, {"Content-Range": f"bytes {start}-{end}/{len(data)}", **headers})
+
+    # -- who and where
+    @property
+    def token(self) -> str:
+        return str(self.headers.get("Authorization", "")).removeprefix("Bearer ")
+
+    def repository(self, name: str, write: bool = False) -> Repository:
+        """As the real one, it does not tell strangers whether a private repository exists."""
+        known = self.token in (WRITER, READER)
+        found = self.hub.repositories.get(name)
+        if found is None or ((found.private or write) and not known):
+            raise Refused(404 if known else 401, "Repository not found", "RepoNotFound")
+        if write and self.token != WRITER:
+            raise Refused(403, "You don't have the rights to commit here")
+        return found
+
+    # -- routes
+    def create(self) -> None:
+        asked = json.loads(self.body)
+        name = f"{asked.get('organization') or 'someone'}/{asked['name']}"
+        if self.token not in (WRITER, READER):
+            raise Refused(401, "Invalid credentials in Authorization header")
+        answer = {"url": f"{self.hub.url}/datasets/{name}", "name": name, "id": "1"}
+        if name in self.hub.repositories:
+            return self.send(json.dumps(answer | {"error": "You already created it"}).encode(), 409)
+        if self.token != WRITER:
+            raise Refused(403, "You don't have the rights to create a dataset there")
+        made = self.hub.repositories[name] = Repository(private=asked.get("visibility") == "private")
+        made.add("initial commit", {".gitattributes": File(b"*.tar filter=lfs diff=lfs merge=lfs -text\n")})
+        return self.json(answer)
+
+    def check_yaml(self) -> None:
+        self.json({"errors": [], "warnings": []})
+
+    def info(self, name: str, revision: str | None) -> None:
+        repository = self.repository(name)
+        commit = repository.at(revision or "main")
+        about = {"private": repository.private, "gated": False, "disabled": False, "downloads": 0, "likes": 0}
+        dates = dict.fromkeys(("createdAt", "lastModified"), "2026-01-01T00:00:00.000Z")
+        files = [{"rfilename": path} for path in sorted(commit.files)]
+        self.json({"_id": "1", "id": name, "sha": commit.oid, "tags": [], "siblings": files, **about, **dates})
+
+    def preupload(self, name: str, revision: str) -> None:
+        there = self.repository(name, write=True).at(revision).files
+        answers = []
+        for file in json.loads(self.body)["files"]:
+            known = there.get(file["path"])
+            oid = {"oid": known.sha256 if known.lfs else known.blob_id} if known else {}
+            mode = "lfs" if file["path"].endswith(LFS) else "regular"
+            answers.append({"path": file["path"], "uploadMode": mode, "shouldIgnore": False, **oid})
+        self.json({"files": answers})
+
+    def batch(self, name: str) -> None:
+        """Where to put the objects that are not here yet."""
+        self.repository(name, write=True)
+        answers = []
+        for wanted in json.loads(self.body)["objects"]:
+            action = {"upload": {"href": f"{self.hub.url}/objects/{wanted['oid']}", "header": {}}}
+            actions = {} if wanted["oid"] in self.hub.objects else {"actions": action}
+            answers.append({"oid": wanted["oid"], "size": wanted["size"], **actions})
+        self.json({"transfer": "basic", "objects": answers})
+
+    def put(self, sha256: str) -> None:
+        if hashlib.sha256(self.body).hexdigest() != sha256:
+            raise Refused(400, "these bytes have another sha256")
+        self.hub.objects[sha256] = self.body
+        self.send(b"")
+
+    def get(self, sha256: str) -> None:
+        if sha256 not in self.hub.objects:
+            raise Refused(404, "no such object")
+        self.content(self.hub.objects[sha256], {})
+
+    def commit(self, name: str, revision: str) -> None:
+        repository = self.repository(name, write=True)
+        steps = [json.loads(line) for line in self.body.splitlines()]
+        header = steps[0]["value"]
+        if header.get("parentCommit", repository.at(revision).oid) != repository.head.oid:
+            raise Refused(412, "A commit has happened since. Please refresh and try again.")
+        files = dict(repository.head.files)
+        for step in steps[1:]:
+            self.apply(step["key"], step["value"], files)
+        made = repository.add(header["summary"], files)
+        url = f"{self.hub.url}/datasets/{name}/commit/{made.oid}"
+        self.json({"success": True, "commitOid": made.oid, "commitUrl": url, "hookOutput": ""})
+
+    def apply(self, what: str, value: Mapping[str, Any], files: dict[str, File]) -> None:
+        path = value["path"]
+        if what == "file":
+            files[path] = File(base64.b64decode(value["content"]))
+        elif what == "lfsFile":
+            if len(self.hub.objects.get(value["oid"], b"")) != value["size"]:
+                raise Refused(400, f"nobody sent the object of {path}")
+            files[path] = File(self.hub.objects[value["oid"]], lfs=True)
+        elif what != "deletedFile" or files.pop(path, None) is None:
+            raise Refused(400, f"cannot {what} {path}")
+
+    def tree(self, name: str, revision: str, folder: str | None) -> None:
+        files = self.repository(name).at(revision).files
+        prefix = f"{folder}/" if folder else ""
+        below = {path: file for path, file in files.items() if path.startswith(prefix)}
+        if not below:
+            raise Refused(404, f"no folder {folder}", "EntryNotFound")
+        deep = self.query.get("recursive", [""])[0].lower() in ("true", "1")
+        self.json(listing(below, prefix, deep))
+
+    def paths_info(self, name: str, revision: str) -> None:
+        files = self.repository(name).at(revision).files
+        paths = [path.strip("/") for path in parse_qs(self.body.decode()).get("paths", [])]
+        found = [files[path].entry(path) for path in paths if path in files]
+        folders = [p for p in paths if any(known.startswith(f"{p}/") for known in files)]
+        self.json([*found, *(directory(path) for path in folders)])
+
+    def refs(self, name: str) -> None:
+        head = self.repository(name).head.oid
+        self.json(REFS | {"branches": [{"name": "main", "ref": "refs/heads/main", "targetCommit": head}]})
+
+    def resolve(self, name: str, revision: str, path: str) -> None:
+        commit = self.repository(name).at(revision)
+        if path not in commit.files:
+            raise Refused(404, "Entry not found", "EntryNotFound")
+        file, oid = commit.files[path], {"X-Repo-Commit": commit.oid}
+        if not file.lfs:
+            return self.content(file.data, oid | {"ETag": f'"{file.blob_id}"'})
+        # Another host, or the client follows at once and misses the headers of this answer.
+        place = {"Location": f"http://localhost:{self.hub.port}/objects/{file.sha256}"}
+        linked = {"X-Linked-ETag": f'"{file.sha256}"', "X-Linked-Size": str(len(file.data))}
+        return self.send(b"", 302, oid | place | linked | {"ETag": f'"{file.sha256}"'})
+
+
+def directory(path: str) -> dict[str, Any]:
+    return {"type": "directory", "oid": "0" * 40, "size": 0, "path": path}
+
+
+def listing(files: Mapping[str, File], prefix: str, deep: bool) -> list[dict[str, Any]]:
+    found: dict[str, dict[str, Any]] = {}
+    for path, file in sorted(files.items()):
+        steps = path.removeprefix(prefix).split("/")
+        for depth in range(1, len(steps) if deep else min(len(steps), 2)):
+            folder = prefix + "/".join(steps[:depth])
+            found.setdefault(folder, directory(folder))
+        if deep or len(steps) == 1:
+            found[path] = file.entry(path)
+    return list(found.values())
+
+
+ID = r"([\w.-]+/[\w.-]+)"
+ROUTES: tuple[tuple[str, str, Callable[..., None]], ...] = (
+    ("POST", r"/api/repos/create", Handler.create),
+    ("POST", r"/api/validate-yaml", Handler.check_yaml),
+    ("POST", rf"/api/datasets/{ID}/preupload/(.+)", Handler.preupload),
+    ("POST", rf"/api/datasets/{ID}/commit/(.+)", Handler.commit),
+    ("POST", rf"/api/datasets/{ID}/paths-info/(.+)", Handler.paths_info),
+    ("GET", rf"/api/datasets/{ID}/tree/([^/]+)(?:/(.*))?", Handler.tree),
+    ("GET", rf"/api/datasets/{ID}/refs", Handler.refs),
+    ("GET", rf"/api/datasets/{ID}(?:/revision/(.+))?", Handler.info),
+    ("POST", rf"/datasets/{ID}\.git/info/lfs/objects/batch", Handler.batch),
+    ("GET HEAD", rf"/datasets/{ID}/resolve/([^/]+)/(.+)", Handler.resolve),
+    ("PUT", r"/objects/([0-9a-f]{64})", Handler.put),
+    ("GET HEAD", r"/objects/([0-9a-f]{64})", Handler.get),
+)

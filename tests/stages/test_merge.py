@@ -1,0 +1,61 @@
+"""Equal bytes become one video, in whatever order they come."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from random import Random
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from builder.layout import clip_parts, video_parts
+from builder.records import Failure, Fetched, SourceVideo
+from builder.stage import Item
+from builder.stages.merge import Merge
+
+
+def row(found_id: str, video_id: str) -> Fetched:
+    return Fetched(
+        **{"video_id": video_id, "found_id": found_id, "source": "s", "root": "s", "path": f"{found_id}.mp4"},
+        **{"sha256": video_id * 3, "size_bytes": 1, "container": "mov", "codec": "h264", "width": 64, "height": 48},
+        **{"rotation": 0, "fps": 10.0, "duration_s": 2.0, "has_audio": False, "tags": ("a",), "retrieved_at": "now"},
+    )
+
+
+def merge(rows: Sequence[Fetched]) -> dict[str, Sequence[SourceVideo] | Failure]:
+    answers = Merge().batch([Item(r, r.digest()) for r in rows])
+    return {r.found_id: answer for r, answer in zip(rows, answers, strict=True)}
+
+
+def test_the_smallest_found_id_stands_for_all() -> None:
+    answers = merge([row("c1", "ff"), row("a1", "ff"), row("b1", "ff"), row("d1", "ee")])
+    [kept] = [r for a in answers.values() if not isinstance(a, Failure) for r in a if r.video_id == "ff"]
+    assert type(kept) is SourceVideo
+    assert (kept.id, kept.found_id, kept.also) == ("ff", "a1", ("b1", "c1"))
+    assert (kept.path, kept.tags, kept.retrieved_at, kept.duration_s) == ("a1.mp4", ("a",), "now", 2.0)
+    for found_id in ("b1", "c1"):
+        left_out = answers[found_id]
+        assert isinstance(left_out, Failure)
+        assert (left_out.item_id, left_out.kind, left_out.filtered) == (found_id, "duplicate", True)
+        assert "a1" in left_out.message
+
+
+IDS = st.text("0123456789abcdef", min_size=4, max_size=4)
+
+
+@given(st.dictionaries(IDS, st.sampled_from(["aa", "bb", "cc"])), st.randoms())
+def test_the_order_of_arrival_does_not_matter(ids: dict[str, str], random: Random) -> None:
+    rows = [row(found_id, video_id) for found_id, video_id in ids.items()]
+    shuffled = rows.copy()
+    random.shuffle(shuffled)
+    answers = merge(rows)
+    assert answers == merge(shuffled)
+    kept = [r for a in answers.values() if not isinstance(a, Failure) for r in a]
+    assert sorted(r.video_id for r in kept) == sorted(set(ids.values()))
+    assert sorted(f for r in kept for f in (r.found_id, *r.also)) == sorted(ids)
+
+
+def test_parts_follow_number_and_length() -> None:
+    fetched = row("a1", "aa")
+    [video] = next(a for a in merge([fetched]).values() if not isinstance(a, Failure))
+    videos = [replace(video, video_id=f"{n:020x}") for n in range(100)]
+    assert Merge().parts(videos) == {"video": video_parts(100), "clip": clip_parts([2.0] * 100)}

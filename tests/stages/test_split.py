@@ -1,0 +1,120 @@
+"""Split and the detectors, on evidence written by a real decode pass over synthetic video."""
+
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from builder.detectors.adaptive import Adaptive
+from builder.detectors.fixed import Fixed
+from builder.media.decode import ScanSettings, scan
+from builder.records import Clip, Failure, Scanned, Shots
+from builder.stage import Context, Item
+from builder.stages.split import Split
+from builder.storage import Storage
+
+FPS = 25
+
+
+def write_video(path: Path, shots: list[int], step: int = 1) -> None:
+    """One moving texture a shot, cut hard; `step` > 1 leaves frames out of the timeline (a variable rate)."""
+    random = np.random.default_rng(7)
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=FPS, options={"threads": "1"})
+        stream.width, stream.height, stream.pix_fmt = 160, 96, "yuv420p"
+        stream.codec_context.time_base = Fraction(1, FPS)
+        pts = 0
+        for length in shots:
+            texture = random.integers(0, 255, (96, 400, 3), dtype=np.uint8)
+            texture = np.kron(texture[::16, ::16], np.ones((16, 16, 1), np.uint8))
+            for n in range(length):
+                frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(texture[:, n : n + 160]), format="rgb24")
+                frame.pts, frame.time_base = pts, Fraction(1, FPS)
+                pts += step if n % 2 else 1
+                container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+
+
+def scanned(folder: Path, shots: list[int], step: int = 1) -> tuple[Scanned, Context]:
+    write_video(folder / "video.mp4", shots, step)
+    facts = scan(folder / "video.mp4", folder / "evidence", folder / "strip", ScanSettings())
+    names = ("frames", "width", "height", "fps", "duration_s", "start_pts", "end_pts", "time_base", "vfr")
+    row = Scanned(
+        video_id="ab" * 10,
+        **{name: getattr(facts, name) for name in names},
+        decode_errors=0,
+        strip_frames=1,
+        evidence="evidence",
+        strip="strip",
+    )
+    return row, Context(Storage(folder))
+
+
+def shots_of(detector: Adaptive | Fixed, row: Scanned, context: Context) -> Shots:
+    with detector.opened(context):
+        return detector.each(Item(row, ""))[0]
+
+
+def split(row: Scanned, shots: Shots, context: Context, stage: Split) -> list[Clip] | Failure:
+    with stage.opened(context):
+        answer = stage.batch([Item(shots, "", {"scan": row})])[0]
+    return answer if isinstance(answer, Failure) else list(answer)
+
+
+def test_adaptive_finds_hard_cuts_and_a_single_shot_video_has_none(tmp_path: Path) -> None:
+    row, context = scanned(tmp_path, [30, 40, 35])
+    assert shots_of(Adaptive(), row, context).starts == (0, 30, 70)
+    row, context = scanned(tmp_path, [60])
+    assert shots_of(Adaptive(), row, context) == Shots(row.video_id, "adaptive", (0,), (60,))
+
+
+def test_fixed_cuts_every_64_frames_and_loses_no_tail(tmp_path: Path) -> None:
+    row, context = scanned(tmp_path, [150])
+    shots = shots_of(Fixed(), row, context)
+    clips = split(row, shots, context, Split(min_s=0.5))
+    assert isinstance(clips, list)
+    assert [(c.start_frame, c.end_frame) for c in clips] == [(0, 64), (64, 128), (128, 150)]
+
+
+def test_clips_lie_end_to_end_in_source_time(tmp_path: Path) -> None:
+    row, context = scanned(tmp_path, [30, 40, 35])
+    clips = split(row, shots_of(Adaptive(), row, context), context, Split())
+    assert isinstance(clips, list)
+    assert [(c.start_s, c.end_s) for c in clips] == [(0.0, 1.2), (1.2, 2.8), (2.8, 4.2)]
+    assert clips[-1].end_pts == row.end_pts
+    assert [c.clip_id for c in clips] == sorted(c.clip_id for c in clips)
+
+
+def test_a_long_shot_becomes_equal_clips_of_at_most_max_s(tmp_path: Path) -> None:
+    row, context = scanned(tmp_path, [130])
+    clips = split(row, shots_of(Adaptive(), row, context), context, Split(max_s=2.0))
+    assert isinstance(clips, list)
+    assert [c.frames for c in clips] == [43, 43, 44]
+
+
+def test_short_shots_are_left_out_and_a_video_of_them_says_so(tmp_path: Path) -> None:
+    row, context = scanned(tmp_path, [10, 40, 12])
+    clips = split(row, shots_of(Adaptive(), row, context), context, Split())
+    assert isinstance(clips, list)
+    assert [(c.start_frame, c.end_frame) for c in clips] == [(10, 50)]
+    answer = split(row, shots_of(Adaptive(), row, context), context, Split(min_s=2.0))
+    assert isinstance(answer, Failure)
+    assert answer.filtered
+    assert "1.60 s" in answer.message
+
+
+def test_trim_leaves_out_frames_at_cuts_but_not_at_the_ends_of_the_video(tmp_path: Path) -> None:
+    row, context = scanned(tmp_path, [30, 40, 35])
+    clips = split(row, shots_of(Adaptive(), row, context), context, Split(trim_frames=2, min_s=0.5))
+    assert isinstance(clips, list)
+    assert [(c.start_frame, c.end_frame) for c in clips] == [(0, 28), (32, 68), (72, 105)]
+
+
+@pytest.mark.parametrize("step", [3])
+def test_a_variable_frame_rate_is_split_by_timestamps(tmp_path: Path, step: int) -> None:
+    row, context = scanned(tmp_path, [40], step)
+    clips = split(row, shots_of(Fixed(frames=20), row, context), context, Split(min_s=0.5))
+    assert isinstance(clips, list)
+    assert [c.end_s - c.start_s for c in clips] == pytest.approx([1.6, 1.6], abs=0.1)
+    assert row.vfr

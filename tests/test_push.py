@@ -1,0 +1,350 @@
+"""Publishing, with the real clients in processes of their own, to a peer of the Hub that refuses what the Hub refuses."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from hub_server import READER, WRITER, File, HubServer
+from small_dataset import LAYOUT, REPOSITORY, write_small_dataset
+
+from builder.errors import ConfigError
+from builder.push import check_name, superseded
+from shards.manifest import ShardEntry, read_manifest
+
+REPO = "LanguageBind/Open-Sora-Plan"
+LISTING = {"README.md", "manifest.json", "index.parquet", "open_sora_dataset.py"}
+PUSH = "import sys; from builder.cli import main; sys.argv[0] = 'osd-build'; main()"
+
+
+@dataclass
+class Author:
+    """Somebody with a dataset, a token and the command line."""
+
+    hub: HubServer
+    dataset: Path
+    home: Path
+    token: str = WRITER
+    environment: dict[str, str] = field(default_factory=dict)
+
+    def start(self, code: str, *arguments: object) -> subprocess.Popen[str]:
+        own = {"HF_ENDPOINT": self.hub.url, "HF_HOME": str(self.home), "HF_HUB_DISABLE_XET": "1"}
+        own |= {"PYTHONPATH": str(REPOSITORY), **({"HF_TOKEN": self.token} if self.token else {})}
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith("HF_")}
+        return subprocess.Popen(
+            [sys.executable, "-c", code, *map(str, arguments)],
+            env=inherited | own | self.environment,
+            cwd=self.home,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def run(self, code: str, *arguments: object) -> str:
+        process = self.start(code, *arguments)
+        out, err = process.communicate(timeout=100)
+        assert process.returncode == 0, err
+        return out
+
+    def push(self, *options: str) -> str:
+        return self.run(PUSH, "push", self.dataset, REPO, *options)
+
+    def refused(self, *options: str) -> str:
+        """The one line of a push that does not succeed."""
+        process = self.start(PUSH, "push", self.dataset, REPO, *options)
+        out, err = process.communicate(timeout=100)
+        assert (process.returncode, out) == (1, ""), err
+        assert "Traceback" not in err
+        assert self.token not in err or not self.token
+        [line] = [line for line in err.splitlines() if line.startswith("osd-build: ")]
+        return line
+
+
+@pytest.fixture
+def author(tmp_path: Path) -> Iterator[Author]:
+    (tmp_path / "home").mkdir()
+    with HubServer() as hub:
+        yield Author(hub, write_small_dataset(tmp_path / "dataset").folder, tmp_path / "home")
+
+
+def published(hub: HubServer) -> dict[str, bytes]:
+    return {path: file.data for path, file in hub.repositories[REPO].head.files.items() if path != ".gitattributes"}
+
+
+def test_shards_go_first_and_the_card_last_in_one_commit(author: Author) -> None:
+    said = author.push()
+    first, shards, last = author.hub.repositories[REPO].commits
+    assert shards.files.keys() - first.files.keys() == set(LAYOUT)
+    assert last.files.keys() - shards.files.keys() == LISTING
+    assert said == f"published 5 clips in 3 shards: {author.hub.url}/datasets/{REPO}/commit/{last.oid}\n"
+    local = {path: (author.dataset / path).read_bytes() for path in (*LAYOUT, *LISTING)}
+    differing = {path for path, data in published(author.hub).items() if data != local[path]}
+    assert differing == {"README.md"}
+
+
+def test_what_was_sent_is_looked_up_before_the_card_follows(author: Author) -> None:
+    author.push()
+    requests = [request for request in author.hub.requests if "/commit/" in request or "/tree/" in request]
+    shards, last = author.hub.repositories[REPO].commits[1:]
+    card = len(requests) - 1 - requests[::-1].index(f"POST /api/datasets/{REPO}/commit/main")
+    assert f"GET /api/datasets/{REPO}/tree/{shards.oid}" in requests[:card]
+    assert f"GET /api/datasets/{REPO}/tree/{last.oid}" in requests[card:]
+
+
+def test_the_published_card_names_the_repository(author: Author) -> None:
+    author.push()
+    card = published(author.hub)["README.md"].decode()
+    assert re.findall(r"for sample in (\w+)\(\"([^\"]+)\"", card) == [("load_dataset", REPO), ("load", REPO)]
+    assert str(author.dataset) not in card
+
+
+def test_an_unchanged_dataset_is_not_published_again(author: Author) -> None:
+    author.push()
+    author.hub.requests.clear()
+    said = author.push()
+    assert "nothing to do" in said
+    assert len(author.hub.repositories[REPO].commits) == 3
+    assert not [request for request in author.hub.requests if re.search("PUT|commit|batch", request)]
+
+
+def test_everybody_can_read_it(author: Author) -> None:
+    author.push()
+    author.token = ""
+    code = """
+import json, sys
+import datasets
+datasets.config.USE_PARQUET_EXPORT = False
+from open_sora_dataset import load
+plain = datasets.load_dataset(sys.argv[1], split="train", streaming=True)
+nasa = datasets.load_dataset(sys.argv[1], "nasa", split="train")
+videos = load(sys.argv[1], decode=True)
+print(json.dumps([
+    sorted(sample["__key__"] for sample in plain),
+    sorted(sample["json"]["license"] for sample in nasa),
+    sorted((sample["__key__"], list(sample["video"].frames().shape)) for sample in videos),
+]))
+"""
+    keys, licenses, shapes = json.loads(author.run(code, REPO))
+    expected = sorted(key for shard in LAYOUT.values() for key in shard)
+    assert keys == expected
+    assert licenses == ["CC-BY-4.0", "CC-BY-4.0"]
+    assert shapes == [[key, [6, 48, 64, 3]] for key in expected]
+
+
+@pytest.mark.parametrize(
+    "moment", [r"PUT /objects", r"POST .*/commit/", r"GET .*/tree/(?!main)", r"GET .*/objects", r"POST .*validate-yaml"]
+)
+def test_kill_9_and_again(author: Author, moment: str) -> None:
+    whole = author.push()
+    expected = published(author.hub)
+    author.hub.repositories.clear()
+    author.hub.objects.clear()
+    process: list[subprocess.Popen[str]] = []
+
+    def kill() -> None:
+        while not process:
+            time.sleep(0.001)
+        process[0].send_signal(signal.SIGKILL)
+
+    author.hub.watch(moment, kill)
+    process.append(author.start(PUSH, "push", author.dataset, REPO))
+    process[0].communicate(timeout=100)
+    reached = not author.hub.watchers
+    assert (process[0].returncode == -signal.SIGKILL) == reached
+    assert reached != (moment == r"GET .*/objects")  # nothing is downloaded: the last moment of this list never comes
+    assert "README.md" not in published(author.hub) or not reached
+    if reached:
+        assert author.push().partition(" http")[0] == whole.partition(" http")[0]
+    assert published(author.hub) == expected
+
+
+def test_what_has_arrived_is_not_sent_again(author: Author) -> None:
+    author.hub.fail(r"POST .*/commit/", 500, times=10)
+    author.refused()
+    sent = [request for request in author.hub.requests if request.startswith("PUT")]
+    author.hub.faults.clear()
+    author.hub.requests.clear()
+    author.push()
+    again = [request for request in author.hub.requests if request.startswith("PUT")]
+    assert len(sent) == len(LAYOUT)
+    assert len(again) == 1  # the index
+    assert not set(sent) & set(again)
+
+
+def test_short_trouble_is_waited_out(author: Author) -> None:
+    for request in (r"PUT /objects", r"/preupload/", r"/info/lfs/objects/batch"):
+        author.hub.fail(request, 503, times=1)
+    author.push()
+    assert published(author.hub).keys() == {*LAYOUT, *LISTING}
+
+
+@pytest.mark.parametrize(
+    ("request_", "status", "says"),
+    [
+        (r"POST .*/commit/", 503, "trouble of its own (status 503)"),
+        (r"POST .*/commit/", 429, "too many requests"),
+        (r"POST .*/commit/", 413, "too large"),
+        (r"POST .*/repos/create", 500, "trouble of its own"),
+        (r"GET .*/tree/", 404, "no such repository"),
+        (r"GET .*/api/datasets/", 0, "cannot be talked to"),
+        (r"POST .*/validate-yaml", 502, "cannot"),
+    ],
+)
+def test_lasting_trouble_is_one_clear_line(author: Author, request_: str, status: int, says: str) -> None:
+    author.hub.fail(request_, status, times=100)
+    line = author.refused()
+    assert says in line
+    assert "run the same again" in line or status in (404, 413)
+    assert "README.md" not in (published(author.hub) if REPO in author.hub.repositories else {})
+
+
+def test_no_token(author: Author) -> None:
+    author.token = ""
+    assert "needs a token; log in with `hf auth login`, or set HF_TOKEN" in author.refused()
+    assert author.hub.requests == []
+
+
+def test_a_token_that_nobody_knows(author: Author) -> None:
+    author.token = "hf_strangerstranger"
+    assert "does not know the token" in author.refused()
+
+
+def test_a_token_that_may_only_read(author: Author) -> None:
+    author.push()
+    with (author.dataset / "open_sora_dataset.py").open("a") as file:
+        file.write("# changed\n")
+    author.token = READER
+    assert "may not write there" in author.refused()
+    assert len(author.hub.repositories[REPO].commits) == 3
+
+
+def test_nobody_answers(author: Author) -> None:
+    author.environment["HF_ENDPOINT"] = "http://127.0.0.1:9"
+    assert "cannot be talked to" in author.refused()
+
+
+def test_somebody_else_commits_meanwhile(author: Author) -> None:
+    def commit() -> None:
+        repository = author.hub.repositories[REPO]
+        repository.add("theirs", {**repository.head.files, "NOTES.md": File(b"mine")})
+
+    author.hub.watch(r"POST .*/validate-yaml", commit)  # the card's commit is being prepared
+    assert "somebody else has committed to it meanwhile" in author.refused()
+    assert LISTING.isdisjoint(published(author.hub))
+    author.push()
+    assert published(author.hub).keys() == {*LAYOUT, *LISTING, "NOTES.md"}
+
+
+def test_published_shards_never_change(author: Author, tmp_path: Path) -> None:
+    author.push()
+    entries = read_manifest(author.dataset).shards
+    manifest = json.loads(published(author.hub)["manifest.json"])
+    manifest["shards"][0]["sha256"] = "0" * 64
+    repository = author.hub.repositories[REPO]
+    repository.add("other", {**repository.head.files, "manifest.json": File(json.dumps(manifest).encode())})
+    line = author.refused()
+    assert "published shards are never changed" in line
+    assert entries[0].path in line
+
+
+def test_left_over_shards_of_a_push_that_failed_are_replaced(author: Author) -> None:
+    author.push()
+    path, stranger = next(iter(LAYOUT)), "data/nasa/r0001/nasa-train-000009.tar"
+    repository = author.hub.repositories[REPO]
+    files = {p: f for p, f in repository.head.files.items() if p not in LISTING}
+    left = {path: File(b"other bytes", lfs=True), stranger: File(b"x", lfs=True), "data/x.txt": File(b"theirs")}
+    repository.add("left over", {**files, **left})
+    author.push()
+    now = published(author.hub)
+    assert now.keys() == {*LAYOUT, *LISTING, "data/x.txt"}
+    assert now[path] == (author.dataset / path).read_bytes()
+
+
+def test_shards_for_a_folder_that_readers_see_come_with_the_card(author: Author) -> None:
+    """The published card reads data/pexels/r0001/*.tar: a shard more in there and its counts would be wrong."""
+    smaller = drop_shard(author, "data/pexels/r0001/pexels-train-000001.tar")
+    author.push()
+    before = author.hub.repositories[REPO].head
+    shutil.rmtree(author.dataset)
+    write_small_dataset(author.dataset)
+    author.push()
+    after = author.hub.repositories[REPO].commits
+    assert after[-2] == before
+    assert after[-1].files.keys() - before.files.keys() == {smaller}
+
+
+def test_shards_no_longer_listed_go_with_the_card(author: Author) -> None:
+    author.push()
+    dropped = drop_shard(author, "data/pexels/r0001/pexels-train-000001.tar")
+    author.push()
+    before, after = author.hub.repositories[REPO].commits[-2:]
+    assert before.files.keys() - after.files.keys() == {dropped}
+    assert before.files["README.md"] != after.files["README.md"]
+
+
+def drop_shard(author: Author, path: str) -> str:
+    """Write the dataset anew without this shard."""
+    code = """
+import sys; from pathlib import Path; import small_dataset
+del small_dataset.LAYOUT[sys.argv[2]]
+small_dataset.write_small_dataset(Path(sys.argv[1]))
+"""
+    shutil.rmtree(author.dataset)
+    author.environment["PYTHONPATH"] = f"{REPOSITORY}:{REPOSITORY / 'tests'}"
+    author.run(code, author.dataset, path)
+    return path
+
+
+def test_a_damaged_dataset_is_not_sent(author: Author) -> None:
+    shard = author.dataset / next(iter(LAYOUT))
+    shard.write_bytes(shard.read_bytes()[:-600])
+    line = author.refused()
+    assert "is not intact, nothing was sent" in line
+    assert shard.name in line
+    assert author.hub.requests == []
+
+
+def test_a_folder_that_is_no_dataset(author: Author) -> None:
+    author.dataset = author.home
+    assert "no finished dataset" in author.refused()
+
+
+def test_private(author: Author) -> None:
+    author.push("--private")
+    assert author.hub.repositories[REPO].private
+    author.hub.repositories[REPO].private = False
+    assert "is public" in author.refused("--private")
+
+
+def test_a_repository_of_another_kind_is_left_alone(author: Author) -> None:
+    author.hub.repositories.clear()
+    author.push()
+    repository = author.hub.repositories[REPO]
+    repository.add("other", {**repository.head.files, "manifest.json": File(b'{"format_version": 99}')})
+    assert "format_version 99" in author.refused()
+
+
+@pytest.mark.parametrize("name", ["Open-Sora-Plan", "a/b/c", "a/../b", "", "a/b c", "https://x/y"])
+def test_names_that_are_none(name: str) -> None:
+    with pytest.raises(ConfigError, match="OWNER/NAME"):
+        check_name(name)
+
+
+def test_a_name_that_load_dataset_would_trip_over() -> None:
+    with pytest.raises(ConfigError, match="loading script"):
+        check_name("someone/open_sora_dataset")
+
+
+def test_only_shards_are_removed(author: Author) -> None:
+    manifest = read_manifest(author.dataset)
+    old = ShardEntry("data/gone/r0001/gone-train-000000.tar", 1, 1, "0")
+    there = [*LAYOUT, old.path, "data/other/r0001/x.tar", "data/nasa/r0001/x.tar", "data/nasa/r0001/x.zip", "x.tar"]
+    assert superseded(there, [old], manifest) == [old.path, "data/nasa/r0001/x.tar"]

@@ -1,0 +1,56 @@
+"""One URL, one form; and what is refused before anything is connected to."""
+
+import pytest
+
+from builder.errors import ItemError
+from builder.web.address import normalised, shown
+
+SAME = [
+    ("HTTP://Example.COM/a", "http://example.com/a"),
+    ("http://example.com:80/a", "http://example.com/a"),
+    ("https://example.com:443", "https://example.com/"),
+    ("https://example.com:8443/", "https://example.com:8443/"),
+    ("http://example.com/a#t=3", "http://example.com/a"),
+    ("  http://example.com/a\n", "http://example.com/a"),
+    ("http://example.com/a b", "http://example.com/a%20b"),
+    ("http://example.com/A?Key=B&utm_source=x", "http://example.com/A?Key=B&utm_source=x"),
+    ("http://exämple.com/é", "http://xn--exmple-cua.com/%C3%A9"),
+    ("http://example.com/a/../b", "http://example.com/b"),
+    ("http://[::1]:80/a", "http://[::1]/a"),
+]
+REFUSED = [
+    *("", "cat.mp4", "/etc/passwd", "file:///etc/passwd", "ftp://example.com/a", "//example.com/a", "data:,x"),
+    *("http://", "http:///etc/passwd", "http://me:word@example.com/", "http://me@example.com/"),
+    *("http://example.com\\@evil.com/", "http://exa mple.com/", "http://example.com/a\nb", "http://example.com:99999/"),
+    *("concat:a|b", "http://" + "a" * 70_000, "javascript:alert(1)", "-o/etc/passwd"),
+]
+
+
+@pytest.mark.parametrize(("given", "form"), SAME)
+def test_one_form(given: str, form: str) -> None:
+    assert normalised(given) == form
+    assert normalised(form) == form
+
+
+@pytest.mark.parametrize("given", REFUSED, ids=range(len(REFUSED)))
+def test_refused(given: str) -> None:
+    with pytest.raises(ItemError) as caught:
+        normalised(given)
+    assert caught.value.kind == "bad_url"
+    assert len(caught.value.message) < 1000
+
+
+def test_a_password_is_in_no_message() -> None:
+    with pytest.raises(ItemError) as caught:
+        normalised("https://me:sesame@example.com/a?key=sesame")
+    assert "sesame" not in str(caught.value)
+    assert "example.com/a" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "url", ["https://h.org?key=sesame", "https://h.org/?key=sesame", "https://u:sesame@h.org/a?b/c@d"]
+)
+def test_messages_show_no_query(url: str) -> None:
+    assert shown(url).startswith("https://h.org")
+    assert "sesame" not in shown(url)
+    assert "@" not in shown(url)
