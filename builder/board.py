@@ -14,16 +14,17 @@ from builder.table import Stamp
 
 
 class Board:
-    """All jobs of a run, of which those writing the tables `wanted` are to be made and the rest must be up to date."""
+    """The jobs that write the tables `wanted`, to be made, and those before them, which must be up to date."""
 
     def __init__(self, jobs: Sequence[Job], wanted: set[str]) -> None:
-        self.jobs = {job.target.name: job for job in jobs}
+        self.jobs = upstream(jobs, wanted)
         self.wanted = wanted
         self.stamps: dict[str, dict[int, Stamp]] = {}
         self.done: dict[str, set[int]] = {name: set() for name in self.jobs}
         self.waiting: dict[str, dict[int, int]] = {}  # table -> unit -> how many parts it waits for
         self.ready: dict[str, deque[Unit]] = {name: deque() for name in self.jobs}
-        for job in jobs:
+        for job in self.jobs.values():
+            job.layout.seen = {}
             for table in (job.main, job.target):
                 self.stamps.setdefault(table.name, table.stamps())
         for name in self.stamps.keys() - self.jobs.keys():
@@ -94,6 +95,8 @@ class Board:
     def _settle(self, job: Job, n: int) -> None:
         """Unit n is done: whoever waits for its parts waits for fewer."""
         name = job.target.name
+        if job.stage.whole:
+            job.layout.seen = {}  # it may have decided anew
         parts = range(job.layout.parts(job.stage.grain) or 1) if job.stage.whole else range(n, n + 1)
         fresh = [part for part in parts if part not in self.done[name]]
         self.done[name].update(fresh)
@@ -111,3 +114,12 @@ class Board:
             counts[n] -= 1
             if counts[n] == 0:
                 self._arrive(reader, n)
+
+
+def upstream(jobs: Sequence[Job], wanted: set[str]) -> dict[str, Job]:
+    """The jobs that make the tables wanted, or what those are made from, by table, in order."""
+    needed = set(wanted)
+    for job in reversed(jobs):
+        if job.target.name in needed:
+            needed |= {job.main.name, *job.sides}
+    return {job.target.name: job for job in jobs if job.target.name in needed}

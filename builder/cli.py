@@ -2,13 +2,17 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated
-
-import typer
+from typing import Annotated, NoReturn
 
 from builder.errors import ConfigError, OsdError
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
+try:
+    import typer
+except ImportError:  # the base install is the loader alone
+    sys.exit("osd-build needs the extra `build`; run: pip install 'open-sora-dataset[build]'")
+
+HELP = "From openly licensed video to captioned, verified WebDataset shards."
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=HELP)
 
 RunArg = Annotated[Path, typer.Argument(metavar="RUN", help="The run folder, which holds build.toml.")]
 SetOpt = Annotated[
@@ -22,7 +26,11 @@ JsonOpt = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 def steps(run: Path, verbs: tuple[str, ...], sets: list[str] | None) -> None:
     from builder.execute import execute
 
-    raise typer.Exit(execute(run, verbs, sets or ()))
+    try:
+        code = execute(run, verbs, sets or ())
+    except KeyboardInterrupt:
+        fail("stopped; everything finished is kept, run the same again to go on", 130)
+    raise typer.Exit(code)
 
 
 @app.command()
@@ -152,7 +160,8 @@ def doctor() -> None:
 
     found = checks()
     for check in found:
-        typer.echo(f"{'ok  ' if check.ok else 'FAIL'} {check.name}: {check.detail}")
+        state = "ok" if check.ok else "none" if check.optional else "FAIL"
+        typer.echo(f"{state:<4} {check.name}: {check.detail}")
     raise typer.Exit(0 if all(check.ok or check.optional for check in found) else 1)
 
 
@@ -164,11 +173,9 @@ def main() -> None:
         fail(str(error), 2)
     except OsdError as error:
         fail(str(error), 1)
-    except KeyboardInterrupt:
-        fail("stopped; everything finished is kept, run the same again to go on", 130)
 
 
-def fail(message: str, code: int) -> None:
+def fail(message: str, code: int) -> NoReturn:
     sys.stderr.write(f"osd-build: {message}\n")
     sys.exit(code)
 

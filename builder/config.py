@@ -72,6 +72,8 @@ class Config:
                 )
         try:
             return TypeAdapter(cls).validate_python(dict(values))
+        except ConfigError as error:  # of a class that reads its values itself, as conditions are
+            raise ConfigError(f"{self.where(name)}: [{name}] {error}") from None
         except ValidationError as error:
             first = error.errors()[0]
             key = str(first["loc"][0]) if first["loc"] else ""

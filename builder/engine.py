@@ -231,8 +231,9 @@ class Job:
     def _spread(self, unit: Unit, answers: Mapping[str, Answer[Record]]) -> dict[int, Stamp]:
         """Write a whole stage's rows to the parts they belong to; failures go to part 0."""
         rows = [row for answer in answers.values() for row in answer.rows]
+        empty = not any(self.target.read(n).answers for n in self.target.parts())  # so far there was nothing to cut
         for grain, parts in self.stage.parts(rows).items():
-            self.layout.decide(grain, parts, again=grain == "shard")
+            self.layout.decide(grain, parts, again=empty or grain == "shard")
         total = self.layout.parts(self.stage.grain) or 1
         parts_of: list[dict[str, Answer[Record]]] = [{} for _ in range(total)]
         for key, answer in answers.items():

@@ -34,13 +34,14 @@ def execute(folder: Path, verbs: Sequence[str], overrides: Sequence[str] = ()) -
             progress.add(receipt)
     if not leads():
         return OK
+    counts = [count for count in funnel(run) if count.table in wanted]
+    show_funnel(counts)
+    code = report(counts, run)
     if "pack" in verbs:
         from builder.dataset import write_dataset
 
         write_dataset(run)
-    counts = [count for count in funnel(run) if count.table in wanted]
-    show_funnel(counts)
-    return report(counts, run)
+    return code
 
 
 def receipts(run: Run, wanted: set[str], progress: Progress) -> Iterator[Receipt]:

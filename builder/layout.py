@@ -6,7 +6,7 @@ two: a part of a coarser table covers whole parts of a finer one, and a stage ma
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from builder.storage import Storage
 
@@ -16,23 +16,28 @@ CLIPS_PER_PART = 1024
 MIN_CLIP_PARTS = 16  # small runs too keep several workers busy
 
 
-@dataclass(frozen=True)
+@dataclass
 class Layout:
-    """The numbers of parts of a run, one small file a grain: `layout/video` holds "64"."""
+    """The numbers of parts of a run, one small file a grain: `layout/video` holds "64".
+
+    `seen`, where it is set, saves reading the files again; whoever sets it empties it after a stage that decides.
+    """
 
     storage: Storage
-    known: dict[str, int] = field(default_factory=lambda: {"one": 1})
+    seen: dict[str, int] | None = None
 
     def parts(self, grain: str) -> int | None:
         """None while the stage that decides it has not run."""
-        if grain in self.known:
-            return self.known[grain]
+        if grain == "one":
+            return 1
+        if self.seen is not None and grain in self.seen:
+            return self.seen[grain]
         try:
             parts = int(self.storage.read(f"layout/{grain}"))
         except FileNotFoundError:
             return None
-        if grain != "shard":  # the one that a later plan may decide anew
-            self.known[grain] = parts
+        if self.seen is not None:
+            self.seen[grain] = parts
         return parts
 
     def decide(self, grain: str, parts: int, again: bool = False) -> int:

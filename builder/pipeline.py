@@ -1,7 +1,6 @@
 """From build.toml to jobs: which stages run, with which settings, over which tables."""
 
 import dataclasses
-import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from builder.config import Config, RunSettings
 from builder.engine import Job
 from builder.errors import ConfigError
 from builder.layout import Layout
-from builder.records import Record, Score, SourceSpec
+from builder.records import Record, Score, SourceSpec, short_hash
 from builder.stage import Context, Stage
 from builder.stages import STAGES, Step
 from builder.stages.caption import Captioner
@@ -98,14 +97,13 @@ class Run:
     def context(self, device: str = "cpu") -> Context:
         folders = {name: source.root(self.config.base) for name, source in self.sources.items()}
         roots = {name: folder for name, folder in folders.items() if folder is not None}
-        return Context(self.storage, base=self.config.base, roots=roots, device=device)
+        return Context(self.storage, self.config.base, self.sources, roots, device)
 
     def write_sources(self) -> None:
         """Bring the `sources` table up to date; its rows change when what a source would list has changed."""
         rows: dict[str, Answer[Record]] = {}
         for entry, (name, source) in zip(self.config.values["source"], self.sources.items(), strict=True):
-            values = json.dumps({k: v for k, v in entry.items() if k not in ("kind", "name")}, sort_keys=True)
-            spec = SourceSpec(name, entry["kind"], values, source.state(self.config.base))
+            spec = SourceSpec(name, entry["kind"], short_hash(entry), source.state(self.config.base))
             rows[name] = Answer(spec.digest(), [spec])
         table: Table[Record] = Table(self.storage, "sources", SourceSpec)
         if not table.parts() or table.read(0).answers != rows:

@@ -42,7 +42,7 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class SourceSpec(Record):
-    """One `[[source]]` of build.toml. `state` changes when what the source would list changes."""
+    """One `[[source]]` of build.toml: a digest of its settings, and of what it would list now."""
 
     KEY: ClassVar[str] = "source"
     source: str

@@ -84,13 +84,15 @@ class Item(Generic[In]):
 
 @dataclass
 class Context:
-    """Where a stage runs: the run's storage, the folders of local sources, the device, the guarded decoder.
+    """Where a stage runs: the run's storage, its sources, the device, the guarded decoder.
 
-    `base` is the folder of build.toml, against which its relative paths resolve.
+    `base` is the folder of build.toml, against which its relative paths resolve; `sources` are the `[[source]]`s by
+    name, and `roots` the folders of the local ones. Paths stay here: no table holds one.
     """
 
     storage: Storage
     base: Path = Path()
+    sources: Mapping[str, Any] = field(default_factory=dict)
     roots: Mapping[str, Path] = field(default_factory=dict)
     device: str = "cpu"
     _guard: "Guard | None" = None

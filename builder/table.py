@@ -149,12 +149,9 @@ class Table(Generic[R]):
             if name.startswith("piece-"):
                 self.storage.remove(f"{self.name}/{name}")
         self.stamps()
-        rows = [
-            [name, version, *dataclasses.astuple(stamp)]
-            for name, (version, stamp) in sorted(self._stamps.items())
-        ]
-        columns = dict(zip(INDEX, zip(*rows, strict=True), strict=True)) if rows else {}
-        if columns:
+        rows = [[name, version, *dataclasses.astuple(stamp)] for name, (version, stamp) in sorted(self._stamps.items())]
+        if rows and self._read_index() != self._stamps:
+            columns = dict(zip(INDEX, zip(*rows, strict=True), strict=True))
             self.storage.write(f"{self.name}/_index.parquet", to_parquet(pa.table(columns)))
 
     # -- inside

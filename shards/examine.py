@@ -46,7 +46,7 @@ def examine(folder: Path, expected: Expected) -> Found:
     with open_binary(folder / expected.path) as file:
         stream = _Hashing(file)
         try:
-            with tarfile.open(fileobj=cast(IO[bytes], stream), mode="r|", bufsize=CHUNK) as tar:
+            with tarfile.open(fileobj=cast(IO[bytes], stream), mode="r|") as tar:
                 _read_samples(tar, expected, found)
         except (tarfile.TarError, ValueError, EOFError) as error:
             found.problems.append(f"is not a sound shard: {error}")

@@ -10,88 +10,33 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from itertools import count
 from threading import RLock, Thread
 from types import TracebackType
 from typing import Any, ClassVar, Self
 from urllib.parse import parse_qs, unquote, urlsplit
 
+from hub_store import File, Refused, Repository, directory, listing
+
 WRITER, READER = "hf_writerwriterwriter", "hf_readerreaderreader"
 LFS = (".tar", ".parquet", ".mp4")  # the patterns that a new dataset repository has in its .gitattributes, shortened
-POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:{}\nsize {}\n"
-REFS = {"branches": [{"name": "main", "ref": "refs/heads/main", "targetCommit": ""}], "tags": [], "converts": []}
-
-
-@dataclass(frozen=True)
-class File:
-    """One file of a commit; `lfs` says that git holds a pointer only."""
-
-    data: bytes
-    lfs: bool = False
-
-    @property
-    def sha256(self) -> str:
-        return hashlib.sha256(self.data).hexdigest()
-
-    @property
-    def blob_id(self) -> str:
-        held = POINTER.format(self.sha256, len(self.data)).encode() if self.lfs else self.data
-        return hashlib.sha1(b"blob %d\0" % len(held) + held).hexdigest()
-
-    def entry(self, path: str) -> dict[str, Any]:
-        plain = {"type": "file", "oid": self.blob_id, "size": len(self.data), "path": path}
-        return plain | ({"lfs": {"oid": self.sha256, "size": len(self.data), "pointerSize": 134}} if self.lfs else {})
-
-
-@dataclass(frozen=True)
-class Commit:
-    oid: str
-    title: str
-    files: Mapping[str, File]
 
 
 @dataclass
-class Repository:
-    private: bool = False
-    commits: list[Commit] = field(default_factory=list)
+class Fault:
+    """Requests like `pattern` get `status`, `left` times."""
 
-    def add(self, title: str, files: Mapping[str, File]) -> Commit:
-        text = json.dumps([len(self.commits), title, {path: file.sha256 for path, file in sorted(files.items())}])
-        self.commits.append(Commit(hashlib.sha1(text.encode()).hexdigest(), title, dict(files)))
-        return self.commits[-1]
-
-    @property
-    def head(self) -> Commit:
-        return self.commits[-1]
-
-    def at(self, revision: str) -> Commit:
-        if revision == "main":
-            return self.head
-        for commit in self.commits:
-            if commit.oid == revision:
-                return commit
-        raise Refused(404, f"no revision {revision}", "RevisionNotFound")
-
-
-class Refused(Exception):
-    """An answer other than 200."""
-
-    def __init__(self, status: int, message: str, code: str = "") -> None:
-        super().__init__(message)
-        self.status, self.message, self.code = status, message, code
+    pattern: str
+    status: int
+    left: int
 
 
 class HubServer:
     """Holds everything in memory. `requests` and `repositories` tell what happened; `fail` and `watch` interfere."""
 
     def __init__(self) -> None:
-        self.repositories: dict[str, Repository] = {}
-        self.objects: dict[str, bytes] = {}
-        self.requests: list[str] = []
-        self.faults: list[tuple[str, int, count[int], int]] = []
-        self.watchers: list[tuple[str, Callable[[], None]]] = []
+        self.reset()
         self.lock = RLock()
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), type("Bound", (Handler,), {"hub": self}))
         self.server.daemon_threads = True
@@ -106,6 +51,14 @@ class HubServer:
         self.thread.join()
         self.server.server_close()
 
+    def reset(self) -> None:
+        """Forget everything."""
+        self.repositories: dict[str, Repository] = {}
+        self.objects: dict[str, bytes] = {}
+        self.requests: list[str] = []
+        self.faults: list[Fault] = []
+        self.watchers: list[tuple[str, Callable[[], None]]] = []
+
     @property
     def port(self) -> int:
         return int(self.server.server_address[1])
@@ -116,7 +69,7 @@ class HubServer:
 
     def fail(self, pattern: str, status: int, times: int = 1) -> None:
         """Answer the next `times` requests like `pattern` ("PUT /objects") with `status`; 0 hangs up in mid-body."""
-        self.faults.append((pattern, status, count(), times))
+        self.faults.append(Fault(pattern, status, times))
 
     def watch(self, pattern: str, act: Callable[[], None]) -> None:
         """Call `act` once, before the first request like `pattern` is answered."""
@@ -128,9 +81,9 @@ class HubServer:
         for watcher in [w for w in self.watchers if re.search(w[0], request)]:
             self.watchers.remove(watcher)
             watcher[1]()
-        for pattern, status, so_far, times in self.faults:
-            if re.search(pattern, request) and next(so_far) < times:
-                return status
+        for fault in [f for f in self.faults if f.left and re.search(f.pattern, request)][:1]:
+            fault.left -= 1
+            return fault.status
         return None
 
 
@@ -285,8 +238,7 @@ class Handler(BaseHTTPRequestHandler):
         for step in steps[1:]:
             self.apply(step["key"], step["value"], files)
         made = repository.add(header["summary"], files)
-        url = f"{self.hub.url}/datasets/{name}/commit/{made.oid}"
-        self.json({"success": True, "commitOid": made.oid, "commitUrl": url, "hookOutput": ""})
+        self.json({"success": True, "commitOid": made.oid, "commitUrl": f"{self.hub.url}/datasets/{name}"})
 
     def apply(self, what: str, value: Mapping[str, Any], files: dict[str, File]) -> None:
         path = value["path"]
@@ -312,12 +264,7 @@ class Handler(BaseHTTPRequestHandler):
         files = self.repository(name).at(revision).files
         paths = [path.strip("/") for path in parse_qs(self.body.decode()).get("paths", [])]
         found = [files[path].entry(path) for path in paths if path in files]
-        folders = [p for p in paths if any(known.startswith(f"{p}/") for known in files)]
-        self.json([*found, *(directory(path) for path in folders)])
-
-    def refs(self, name: str) -> None:
-        head = self.repository(name).head.oid
-        self.json(REFS | {"branches": [{"name": "main", "ref": "refs/heads/main", "targetCommit": head}]})
+        self.json(found + [directory(p) for p in paths if any(known.startswith(f"{p}/") for known in files)])
 
     def resolve(self, name: str, revision: str, path: str) -> None:
         commit = self.repository(name).at(revision)
@@ -332,22 +279,6 @@ class Handler(BaseHTTPRequestHandler):
         return self.send(b"", 302, oid | place | linked | {"ETag": f'"{file.sha256}"'})
 
 
-def directory(path: str) -> dict[str, Any]:
-    return {"type": "directory", "oid": "0" * 40, "size": 0, "path": path}
-
-
-def listing(files: Mapping[str, File], prefix: str, deep: bool) -> list[dict[str, Any]]:
-    found: dict[str, dict[str, Any]] = {}
-    for path, file in sorted(files.items()):
-        steps = path.removeprefix(prefix).split("/")
-        for depth in range(1, len(steps) if deep else min(len(steps), 2)):
-            folder = prefix + "/".join(steps[:depth])
-            found.setdefault(folder, directory(folder))
-        if deep or len(steps) == 1:
-            found[path] = file.entry(path)
-    return list(found.values())
-
-
 ID = r"([\w.-]+/[\w.-]+)"
 ROUTES: tuple[tuple[str, str, Callable[..., None]], ...] = (
     ("POST", r"/api/repos/create", Handler.create),
@@ -356,7 +287,6 @@ ROUTES: tuple[tuple[str, str, Callable[..., None]], ...] = (
     ("POST", rf"/api/datasets/{ID}/commit/(.+)", Handler.commit),
     ("POST", rf"/api/datasets/{ID}/paths-info/(.+)", Handler.paths_info),
     ("GET", rf"/api/datasets/{ID}/tree/([^/]+)(?:/(.*))?", Handler.tree),
-    ("GET", rf"/api/datasets/{ID}/refs", Handler.refs),
     ("GET", rf"/api/datasets/{ID}(?:/revision/(.+))?", Handler.info),
     ("POST", rf"/datasets/{ID}\.git/info/lfs/objects/batch", Handler.batch),
     ("GET HEAD", rf"/datasets/{ID}/resolve/([^/]+)/(.+)", Handler.resolve),

@@ -1,7 +1,14 @@
-"""README's commands, run as printed. A fenced block of bash or python right after `<!-- run -->` is one of them."""
+"""README's commands, run as printed, and its help texts, compared with what the program says.
+
+A fenced block of bash or python right after `<!-- run -->` is run; a block of text after `<!-- help: COMMAND -->` is
+compared.
+
+    python tests/test_docs.py         write the help texts into README.md
+"""
 
 import os
 import re
+import shlex
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -10,7 +17,9 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
+README = ROOT / "README.md"
 MARKED = re.compile(r"^<!-- run -->\s*\n```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+HELP = re.compile(r"^(<!-- help: (.+?) -->\s*\n```text\n)(.*?)^```$", re.MULTILINE | re.DOTALL)
 SCRIPT = {"bash": ("bash", "-euxo", "pipefail", "-c"), "python": (sys.executable, "-c")}
 
 
@@ -47,11 +56,31 @@ def test_a_failing_line_in_the_middle_of_a_block_fails_it() -> None:
     assert subprocess.run(Block("bash", "false\ntrue\n", 1).command(), check=False, capture_output=True).returncode
 
 
+def help_text(command: str) -> str:
+    """What a command prints on a terminal of 100 columns without colours."""
+    program, *arguments = shlex.split(command)
+    plain = {**os.environ, "COLUMNS": "100", "TERM": "dumb", "NO_COLOR": "1"}
+    done = subprocess.run(
+        [Path(sys.executable).with_name(program), *arguments], check=True, env=plain, capture_output=True, text=True
+    )
+    return "\n".join(line.rstrip() for line in done.stdout.strip().splitlines()) + "\n"
+
+
+def with_help(text: str) -> str:
+    return HELP.sub(lambda found: f"{found[1]}{help_text(found[2])}```", text)
+
+
+def test_help_texts_are_what_the_program_says() -> None:
+    text = README.read_text(encoding="utf-8")
+    assert text.count("<!-- help:") == len(HELP.findall(text)) > 0
+    assert text == with_help(text), "run `make readme`"
+
+
 @pytest.mark.docs
 @pytest.mark.timeout(900)
 def test_readme_runs_as_printed() -> None:
     """From the root of the checkout, in order, without standard input, as a reader's shell would."""
-    found = blocks((ROOT / "README.md").read_text(encoding="utf-8"))
+    found = blocks(README.read_text(encoding="utf-8"))
     assert found, "README.md marks no block with <!-- run -->"
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST")}
     for block in found:
@@ -67,3 +96,7 @@ def test_links_into_the_repository_lead_somewhere(name: str) -> None:
     text = (ROOT / name).read_text(encoding="utf-8")
     targets = {target.partition("#")[0] for target in re.findall(r"\]\((?!https?:|#|mailto:)([^)\s]+)\)", text)}
     assert [target for target in sorted(targets) if not (ROOT / target).exists()] == []
+
+
+if __name__ == "__main__":
+    README.write_text(with_help(README.read_text(encoding="utf-8")), encoding="utf-8")

@@ -4,14 +4,13 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
-from pathlib import Path
 from typing import Annotated, Any, ClassVar, cast
 
 from numpy.typing import NDArray
 from pydantic import Field
 
 from builder.errors import ItemError, RunError
-from builder.pretrained.hub import missing, resolve
+from builder.pretrained.hub import local_folder, missing, resolve
 from builder.pretrained.threads import torch_threads
 from builder.records import Caption, Failure, Verdict
 from builder.stage import Item, Resources, execution, require, settings
@@ -24,9 +23,9 @@ PROMPT = "Describe this video in detail: who or what is in it, what happens, the
 class Transformers(Captioner):
     """One prompt and `frames_per_clip` frames of the clip, greedy decoding, at most `max_new_tokens`.
 
-    `model` is a Hub id or a local folder with safetensors weights; code from a model is never run. `prompt` goes
-    through the model's chat template; where it has none it is used as it is, after as many image tokens as there are
-    frames unless it holds them itself. bfloat16 on a GPU, float32 on a CPU.
+    `model` is a Hub id, or a folder (starting with /, ~ or .) with safetensors weights; code from a model is never run.
+    `prompt` goes through the model's chat template; where it has none it is used as it is, after as many image tokens
+    as there are frames unless it holds them itself. bfloat16 on a GPU, float32 on a CPU.
     """
 
     plugin: ClassVar[str] = "transformers"
@@ -114,10 +113,10 @@ class Engine:
         from transformers import AutoModelForImageTextToText, AutoProcessor
         from transformers.utils.logging import disable_progress_bar
 
-        disable_progress_bar()  # the run shows its own
-        folder = Path(model).expanduser()
-        where = {"trust_remote_code": False} if folder.is_dir() else {"trust_remote_code": False, "revision": revision}
-        name = str(folder) if folder.is_dir() else model
+        cast(Any, disable_progress_bar)()  # the run shows its own
+        folder = local_folder(model)
+        name = str(folder) if folder else model
+        where = {"trust_remote_code": False} | ({} if folder else {"revision": revision})
         dtype = torch.float32 if device == "cpu" else torch.bfloat16
         self.dtype = str(dtype).removeprefix("torch.")
         processors, networks = cast(Any, AutoProcessor), cast(Any, AutoModelForImageTextToText)

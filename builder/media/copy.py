@@ -1,8 +1,9 @@
 """A clip made of the source's own packets: nothing is decoded, no picture changes."""
 
+from collections.abc import Iterator
 from fractions import Fraction
+from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import av
 from av.container import InputContainer
@@ -18,8 +19,11 @@ MP4_OPTIONS = {"fflags": "+bitexact", "movflags": "+faststart"}
 FINEST_TIME_BASE = 1_000_000  # MP4 readers keep 32 bits of it
 
 
-def copy(source: Path, target: Path, index: PacketIndex, packets: range) -> None:
-    """Write the packets of a `PacketIndex.copy_range` as an MP4 that begins at 0. Rotation and colours are kept."""
+def copy(source: Path, target: Path, index: PacketIndex, packets: range) -> bool:
+    """Write the packets of a `PacketIndex.copy_range` as an MP4 that begins at 0; False if they were not found again.
+
+    Rotation, shape of pixels and colours stay as they are. Packets stream through, whatever the length.
+    """
     with open_video(source) as container, av.open(f"file:{target.absolute()}", "w", "mp4", MP4_OPTIONS) as out:
         stream = video_stream(container)
         track = out.add_stream_from_template(stream, opaque=True)  # opaque: or AV1 is refused
@@ -27,8 +31,12 @@ def copy(source: Path, target: Path, index: PacketIndex, packets: range) -> None
         extradata = stream.codec_context.extradata
         if stream.codec_context.codec.canonical_name == "hevc" and extradata and extradata[0] == 1:
             track.codec_context.codec_tag = "hvc1"  # the name more players know
-        start_pts = int(index.pts[packets.start])
-        for packet in _from(container, stream, index, packets):
+        start_pts, start_dts = int(index.pts[packets.start]), int(index.dts[packets.start])
+        if index.seekable and packets.start:  # not in MPEG streams: a seek lands behind what was asked for
+            container.seek(start_dts, stream=stream)
+        found = False
+        for packet in _run(container, stream, start_dts, len(packets)):
+            found = True
             if packet.pts is None or packet.dts is None or packet.pts < start_pts:
                 continue  # leading pictures: their references are not in the clip
             packet.duration = packet.duration or index.step  # 0 would make an edit list hide the last frame
@@ -36,33 +44,21 @@ def copy(source: Path, target: Path, index: PacketIndex, packets: range) -> None
             packet.dts -= start_pts
             packet.stream = track
             out.mux(packet)
+        return found
+
+
+def _run(container: InputContainer, stream: VideoStream, start_dts: int, count: int) -> "Iterator[Packet[VideoStream]]":
+    """`count` packets from the one with `start_dts`; none when a seek went past it."""
+    packets = (packet for packet in container.demux(stream) if packet.size)
+    for packet in packets:
+        if packet.dts is not None and packet.dts >= start_dts:
+            if packet.dts == start_dts:
+                yield packet
+                yield from islice(packets, count - 1)
+            return
 
 
 def mp4_time_base(time_base: Fraction | None) -> Fraction:
     if time_base is None or time_base.denominator > FINEST_TIME_BASE:
         return Fraction(1, 90_000)
     return time_base
-
-
-def _from(container: InputContainer, stream: VideoStream, index: PacketIndex, packets: range) -> "list[Packet[Any]]":
-    """The packets themselves; read from the beginning where a seek lands elsewhere (MPEG streams)."""
-    if index.seekable and packets.start:
-        container.seek(int(index.dts[packets.start]), stream=stream)
-        found = _run(container, stream, int(index.dts[packets.start]), len(packets))
-        if found:
-            return found
-        container.seek(0)
-    return _run(container, stream, int(index.dts[packets.start]), len(packets))
-
-
-def _run(container: InputContainer, stream: VideoStream, first_dts: int, count: int) -> "list[Packet[Any]]":
-    """`count` packets from the one decoded at `first_dts`, which is unique; [] when it does not come."""
-    found: "list[Packet[Any]]" = []
-    for packet in container.demux(stream):
-        if packet.size and (found or packet.dts == first_dts):
-            found.append(packet)
-            if len(found) == count:
-                break
-        elif packet.size and packet.dts is not None and packet.dts > first_dts:
-            break
-    return found

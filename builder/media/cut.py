@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
 from pathlib import Path
 
 from builder.errors import ItemError
@@ -12,6 +13,8 @@ from builder.media.packets import PacketIndex, index
 from builder.media.sniff import open_video, video_stream
 
 __all__ = ["CutFacts", "CutSettings", "PacketIndex", "Span", "cut", "index"]
+
+LONGEST_GOP = 250
 
 
 @dataclass(frozen=True)
@@ -50,10 +53,12 @@ class CutFacts:
 def cut(source: Path, target: Path, span: Span, settings: CutSettings, packets: PacketIndex | None = None) -> CutFacts:
     """Write exactly the frames of `span` to `target`, in place (give a temporary name; removed when it fails).
 
-    `packets` is `index(source)`, given by a caller that cuts many clips of one source. Raises the ItemErrors of
-    `open_video` and `cut_mismatch` when not even encoding yields the frames that `scan` counted.
+    `packets` is `index(source)`, for a caller that keeps it; the last one used is remembered anyway.
+    Raises the ItemErrors of `open_video`, and `cut_mismatch` when not even encoding yields what `scan` counted.
     """
-    packets = packets or index(source)
+    if packets is None:
+        seen = source.stat()
+        packets = _index_once(source, seen.st_size, seen.st_mtime_ns)
     try:
         facts = _copied(source, target, span, packets) if settings.copy else None
         return facts or _encoded(source, target, span, (settings, packets))
@@ -62,14 +67,20 @@ def cut(source: Path, target: Path, span: Span, settings: CutSettings, packets: 
         raise
 
 
+@lru_cache(maxsize=1)
+def _index_once(source: Path, size_bytes: int, mtime_ns: int) -> PacketIndex:
+    """Clips of one source tend to come in a row."""
+    return index(source)
+
+
 def _copied(source: Path, target: Path, span: Span, packets: PacketIndex) -> CutFacts | None:
     """None where a copy would not be exact, or turns out not to be."""
     found = packets.copy_range(span.start_pts, span.end_pts, span.frames)
     if found is None:
         return None
-    copy(source, target, packets, range(*found))
-    facts = _verified(source, target, span, ("copy", "packets unchanged"))
-    return facts if facts.frames == span.frames else None
+    if not copy(source, target, packets, range(*found)):
+        return None
+    return _verified(source, target, span, ("copy", "packets unchanged"))
 
 
 def _encoded(source: Path, target: Path, span: Span, how: tuple[CutSettings, PacketIndex]) -> CutFacts:
@@ -80,7 +91,7 @@ def _encoded(source: Path, target: Path, span: Span, how: tuple[CutSettings, Pac
         if frames == span.frames:
             words = f"libx264 preset={settings.preset} crf={settings.crf} yuv420p"
             facts = _verified(source, target, span, ("encode", words))
-            if facts.frames == span.frames:
+            if facts:
                 return facts
     raise ItemError(
         "cut_mismatch",
@@ -93,21 +104,25 @@ def _x264(source: Path, settings: CutSettings) -> dict[str, str]:
     """One thread: two give other bytes and other pixels. No B frames: every reader then starts at 0."""
     with open_video(source) as container:
         rate = video_stream(container).average_rate or Fraction(25)
-    gop = max(1, min(250, round(float(rate) * settings.keyframe_s)))
+    gop = max(1, min(LONGEST_GOP, round(float(rate) * settings.keyframe_s)))
     crf, preset = str(settings.crf), settings.preset
     return {"preset": preset, "crf": crf, "threads": "1", "bf": "0", "g": str(gop), "flags": "+bitexact"}
 
 
-def _verified(source: Path, target: Path, span: Span, made: tuple[str, str]) -> CutFacts:
-    """Decode all of the clip and count."""
+def _verified(source: Path, target: Path, span: Span, made: tuple[str, str]) -> CutFacts | None:
+    """Decode all of the clip; None unless it has the frames of the span, none of them with holes."""
     with open_video(source) as container:
-        duration_s = float((span.end_pts - span.start_pts) * (video_stream(container).time_base or Fraction(1)))
+        time_base = video_stream(container).time_base or Fraction(1, 1_000_000)
     frames, size = 0, (0, 0)
     with open_video(target) as container:
         stream = video_stream(container)
-        for frame, _ in FrameReader(container, stream):
+        reader = FrameReader(container, stream)
+        for frame, _ in reader:
             if not frames:
                 size = upright_size(frame.width, frame.height, quarter_turns(frame.rotation) * 90)
             frames += 1
         codec = stream.codec_context.codec.canonical_name
+    if frames != span.frames or reader.errors:
+        return None
+    duration_s = float((span.end_pts - span.start_pts) * time_base)
     return CutFacts(made[0], frames, *size, frames / duration_s, duration_s, codec, made[1])

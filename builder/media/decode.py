@@ -3,6 +3,7 @@
 from array import array
 from dataclasses import dataclass
 from fractions import Fraction
+from math import inf
 from pathlib import Path
 
 import cv2
@@ -143,33 +144,35 @@ def _check_complete(scanned: _Pass, facts: ScanFacts) -> None:
     """Refuse a video of which more than 5 % is missing, believing bytes before headers.
 
     - MP4: its index lists every sample (edit lists taken into account): samples that could not be read are missing.
-      A wrong duration in the header is never looked at (a real file claims 143,165 s for its 1 s).
+      A wrong duration in the header is never looked at (a real file claims 143,165 s for its 1 s). A fragmented one
+      lists no more than was fetched, so it must not end inside a box.
     - Matroska and AVI, whose index is optional: only when the file ends before its outermost box does, and then by
       its duration; a complete file with a wrong duration, or sound longer than the pictures, passes.
     - FLV and ASF: by the duration in the header, there is nothing else. MPEG, Ogg: may be cut anywhere, pass.
     - Packets that were all there but did not decode: `damaged`.
     """
-    path, least = scanned.path, scanned.settings.min_decoded
-    name = demuxer(path)
-    got, expected, unit = _progress(scanned, facts, name)
+    path, packets = scanned.path, scanned.reader.packets
+    least = scanned.settings.min_decoded
+    got, expected, unit = _progress(scanned, facts)
     if got < least * expected:
-        raise ItemError("truncated", f"{path} ends after {got:.10g} of {expected:.10g} {unit}; fetch it again")
-    if scanned.reader.errors and facts.frames < least * scanned.reader.packets:
-        raise ItemError(
-            "damaged", f"{path}: only {facts.frames} of {scanned.reader.packets} packets decode; fetch it again"
-        )
+        of = f"{got:.10g} of {expected:.10g}" if expected < inf else f"{got:.10g} of an unknown number of"
+        raise ItemError("truncated", f"{path} ends after {of} {unit}; fetch it again")
+    if scanned.reader.errors and facts.frames < least * packets:
+        raise ItemError("damaged", f"{path}: only {facts.frames} of {packets} packets decode; fetch it again")
 
 
-def _progress(scanned: _Pass, facts: ScanFacts, name: str) -> tuple[float, float, str]:
-    """What was read, what should have been, and of what."""
-    if name == MOV:
-        entries = scanned.stream.index_entries
-        return scanned.reader.packets, sum(not entry.is_discard for entry in entries), "frames"
+def _progress(scanned: _Pass, facts: ScanFacts) -> tuple[float, float, str]:
+    """What was read, what should have been (inf: more, nobody knows how much), and of what."""
+    name = demuxer(scanned.path)
     cut = structure(scanned.path, name).declared_bytes > scanned.path.stat().st_size
+    if name == MOV:
+        indexed = sum(not entry.is_discard for entry in scanned.stream.index_entries)
+        fragmented = not scanned.stream.frames
+        return scanned.reader.packets, inf if fragmented and cut else indexed, "frames"
     claimed_s = (scanned.container.duration or 0) / 1e6
-    if cut and not claimed_s:
-        return 0, 1, "(unknown) seconds"
-    return facts.duration_s, claimed_s if cut or name in CLAIMS_LENGTH else 0.0, "seconds"
+    if cut:
+        return facts.duration_s, claimed_s or inf, "seconds"
+    return facts.duration_s, claimed_s if name in CLAIMS_LENGTH else 0.0, "seconds"
 
 
 class _Thumbnail:

@@ -50,7 +50,7 @@ class _Encoder:
         self.track = out.add_stream("libx264", rate=rate, options=options)
         self.track.time_base = self.track.codec_context.time_base = self.time_base
         self._scaler = VideoReformatter()
-        self._waiting: "Packet[VideoStream] | None" = None
+        self._waiting: Packet[VideoStream] | None = None
         self.frames = 0
 
     def add(self, frame: VideoFrame, pts: int) -> None:

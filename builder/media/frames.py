@@ -46,7 +46,7 @@ class FrameReader:
     def __init__(self, container: InputContainer, stream: VideoStream, threads: int = 1) -> None:
         self.container, self.stream = container, stream
         self.packets = 0  # read so far, without those an edit list hides
-        self.errors = 0
+        self.errors = 0  # packets that did not decode, and frames decoded with holes
         self._last: int | None = None
         self._shift = 0
         stream.thread_count, stream.thread_type = threads, "NONE" if threads == 1 else "AUTO"
@@ -66,7 +66,8 @@ class FrameReader:
                 self.errors += 1
                 continue
             for frame in frames:
-                yield frame, self._timestamp(frame)
+                self.errors += frame.is_corrupt
+                yield frame, self.timestamp(frame)
 
     def _packets(self) -> "Iterator[Packet[VideoStream]]":
         while True:
@@ -80,7 +81,8 @@ class FrameReader:
                 if self.errors > READ_RETRIES:
                     return
 
-    def _timestamp(self, frame: VideoFrame) -> int:
+    def timestamp(self, frame: VideoFrame) -> int:
+        """To be asked once per frame, in order."""
         last = self._last
         if frame.pts is None:
             pts = (self.stream.start_time or 0) if last is None else last + self._step

@@ -13,7 +13,7 @@ from av.stream import Discard, Disposition
 from av.video.stream import VideoStream
 
 from builder.errors import ItemError
-from builder.media.structure import MATROSKA, MOV, structure
+from builder.media.structure import MATROSKA, MOV, Structure, structure
 
 HEAD_BYTES = 4096
 MOV_FIRST_BOXES = frozenset([b"ftyp", b"styp", b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot", b"moof", b"sidx"])
@@ -78,19 +78,21 @@ def open_video(path: Path, max_pixels: int = 0) -> InputContainer:
     options = {"protocol_whitelist": "file", "format_whitelist": name}
     if max_pixels:
         options["max_pixels"] = str(max_pixels)
+    # An absolute file: URL: whatever the name holds (a leading dash, `http:`, %d, a newline), it stays a name.
+    url = f"file:{path.absolute()}"
     try:
-        # An absolute file: URL: whatever the name holds (a leading dash, `http:`, %d, a newline), it stays a name.
-        container = av.open(f"file:{path.absolute()}", "r", name, options, metadata_errors="replace")
+        container = av.open(url, "r", name, options, metadata_errors="replace")
     except (MemoryError, OSError):
         raise
     except av.error.FFmpegError as error:
-        cut = outline.declared_bytes > path.stat().st_size
-        what = "stops before its header is complete" if cut else f"has a header that cannot be read ({error.strerror})"
-        raise ItemError("truncated" if cut else "damaged", f"{path} {what}; fetch it again") from error
+        _refuse_short(path, outline)
+        what = f"{path} has a header that cannot be read ({error.strerror}); fetch it again"
+        raise ItemError("damaged", what) from error
     try:
         wanted = video_stream(container)
     except ItemError:
         container.close()
+        _refuse_short(path, outline)
         raise
     for stream in container.streams:
         if stream is not wanted:
@@ -98,6 +100,12 @@ def open_video(path: Path, max_pixels: int = 0) -> InputContainer:
     if max_pixels:
         wanted.codec_context.options = {"max_pixels": str(max_pixels)}
     return container
+
+
+def _refuse_short(path: Path, outline: Structure) -> None:
+    """For a file whose header is unusable: was it cut short?"""
+    if outline.declared_bytes > path.stat().st_size:
+        raise ItemError("truncated", f"{path} stops before its header is complete; fetch it again")
 
 
 def video_stream(container: InputContainer) -> VideoStream:

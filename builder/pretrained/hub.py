@@ -22,19 +22,22 @@ def resolve(model: str, revision: str) -> str:
     Raises:
         RunError: there is no such model, or it is not at hand and the Hub cannot be reached.
     """
-    folder = Path(model).expanduser()
-    if folder.is_dir():
+    folder = local_folder(model)
+    if folder:
         return folder_revision(folder)
-    if model.startswith(("/", ".", "~")):
-        raise RunError(f"there is no folder {model}; `model` is a local folder or the id of a model on the Hub")
     return revision if COMMIT.fullmatch(revision) else hub_revision(model, revision)
+
+
+def local_folder(model: str) -> Path | None:
+    """The folder, when `model` begins as a path does; a Hub id never means a folder that happens to have its name."""
+    return Path(model).expanduser() if model.startswith(("/", ".", "~")) else None
 
 
 def folder_revision(folder: Path) -> str:
     """Changes when a file of the model changes in name, size or content (large ones: in their first or last MiB)."""
+    if not (folder / "config.json").is_file():
+        raise RunError(f"{folder} holds no model: there is no config.json in it; `model` is such a folder or a Hub id")
     files = sorted(path for path in folder.iterdir() if path.suffix in SUFFIXES and path.is_file())
-    if not any(path.name == "config.json" for path in files):
-        raise RunError(f"{folder} is no model folder: it has no config.json")
     digest = hashlib.sha256()
     for path in files:
         size = path.stat().st_size

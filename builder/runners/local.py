@@ -53,6 +53,7 @@ class LocalRunner:
                     yield receipt
         finally:
             self._close()
+        watch(board)
         for job in jobs:
             if job.target.name in wanted:
                 job.target.close()

@@ -7,11 +7,16 @@ units and skips the finished ones, so ranks need to agree on nothing while they 
 
 import os
 from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
 
 from builder.board import Board
 from builder.engine import Receipt, Unit
+from builder.errors import RunError
 from builder.pipeline import Run
 from builder.runners.worker import Worker, one_thread
+
+PATIENCE = timedelta(days=30)  # a rank whose slice was short waits for the others; the default gives up after minutes
 
 
 def devices() -> int:
@@ -57,7 +62,6 @@ class LaunchedRunner:
                 for unit in slice_of(board, table, state.process_index, state.num_processes):
                     yield worker.make(unit)
                 state.wait_for_everyone()
-                worker.jobs[table].layout.known.clear()
 
 
 def slice_of(board: Board, table: str, rank: int, world: int) -> list[Unit]:
@@ -69,7 +73,20 @@ def slice_of(board: Board, table: str, rank: int, world: int) -> list[Unit]:
     return [unit for unit in board.ready[table] if unit.number % world == rank]
 
 
-def partial_state() -> "PartialState":  # type: ignore[name-defined]  # noqa: F821
-    from accelerate import PartialState
+def partial_state() -> Any:
+    """accelerate's view of this process: its rank, how many there are, its device.
 
-    return PartialState()
+    Raises:
+        RunError: accelerate joined fewer processes than were launched; each would then do all the work.
+    """
+    import torch
+    from accelerate import PartialState
+    from accelerate.utils import parse_flag_from_env
+
+    none = not torch.accelerator.is_available()  # without `cpu=True` accelerate then ignores the other processes
+    cpu = none or bool(parse_flag_from_env("ACCELERATE_USE_CPU"))
+    state = PartialState(cpu=cpu, **({"timeout": PATIENCE} if "WORLD_SIZE" in os.environ else {}))
+    world = int(os.environ.get("WORLD_SIZE", "1"))
+    if state.num_processes != world:
+        raise RunError(f"{world} processes were launched but accelerate joined {state.num_processes}; see `accelerate env`")
+    return state

@@ -103,14 +103,10 @@ class Fetch(Stage[Found, Fetched]):
         return file.is_file() and file.stat().st_size == size_bytes
 
     def _probe(self, path: Path, name: str) -> "Probe":
-        """Read the header in the guarded process; what goes wrong is told of `name`, tables hold no real path."""
         from builder.media.probe import probe
 
-        try:
+        with telling_of(path, name):
             return self.context.guard.call(probe, path)
-        except ItemError as error:
-            message = error.message.replace(f"file:{path}", name).replace(str(path), name)
-            raise ItemError(error.kind, message, error.retryable) from error
 
 
 def fetched(found: Found, probe: "Probe", **facts: Any) -> Fetched:
@@ -156,7 +152,8 @@ def read_through(path: Path, name: str) -> tuple[int, int, str]:
     with reading(name):
         before = path.stat()
         if not stat.S_ISREG(before.st_mode):  # to open a pipe would wait for ever
-            raise ItemError("not_a_file", f"{name} is no regular file; take it out of the folder")
+            text = f"{name} is a folder without read permission, or a pipe; open it up or take it out"
+            raise ItemError("not_a_file", text)
         sha256 = sha256_of(path, before.st_size, before.st_mtime_ns)
         after = path.stat()
     if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
@@ -170,6 +167,16 @@ def sha256_of(path: Path, size_bytes: int, mtime_ns: int) -> str:
     """Remembered as long as size and mtime, parts of the key, stay."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextmanager
+def telling_of(path: Path, name: str) -> Iterator[None]:
+    """Let what goes wrong inside be told of `name`: tables hold no real path."""
+    try:
+        yield
+    except ItemError as error:
+        message = error.message.replace(f"file:{path}", name).replace(str(path), name)
+        raise ItemError(error.kind, message, error.retryable) from error
 
 
 @contextmanager

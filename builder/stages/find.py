@@ -2,14 +2,12 @@
 
 import dataclasses
 import hashlib
-import json
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
-from builder import registry
 from builder.errors import Filtered, ItemError
 from builder.layout import video_parts
 from builder.records import Failure, Found, SourceSpec, content_id
@@ -73,7 +71,7 @@ class Find(Stage[SourceSpec, Found]):
 
     def _list(self, spec: SourceSpec, taken: set[str]) -> list[Found]:
         """The rows of one source, sorted by id, without those whose id is `taken`; of equal ones the first."""
-        source = registry.find("sources", Source, spec.kind)(**json.loads(spec.settings))
+        source: Source = self.context.sources[spec.source]
         base, name = self.context.base, spec.source
         local = source.root(base) is not None
         rows = [complete(found, source, name, local) for found in source.find(base)]

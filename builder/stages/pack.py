@@ -12,7 +12,7 @@ from pydantic import Field
 from builder.errors import ItemError
 from builder.records import Caption, Clip, Failure, Packed, Planned, Score, SourceVideo
 from builder.stage import Item, Stage, execution, settings
-from builder.stages.fetch import open_media
+from builder.stages.fetch import open_media, shown_path, telling_of
 
 if TYPE_CHECKING:
     from builder.media.cut import CutFacts
@@ -84,10 +84,12 @@ class Pack(Stage[Planned, Packed]):
         from builder.media.cut import CutSettings, Span, cut
 
         clip = item.get(Clip)
-        source = open_media(item.get(SourceVideo), self.context)
+        video = item.get(SourceVideo)
+        source = open_media(video, self.context)
         span = Span(clip.start_pts, clip.end_pts, clip.frames)
         how = CutSettings(copy=self.cut == "auto", crf=self.crf, preset=self.preset)
-        return self.context.guard.call(cut, source, target, span, how, wall_s=self.wall_s)
+        with telling_of(source, shown_path(video)):
+            return self.context.guard.call(cut, source, target, span, how, wall_s=self.wall_s, cpu_s=self.wall_s)
 
 
 class NothingLeft(Exception):

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from builder.records import Scanned, SourceVideo
 from builder.stage import Item, Resources, Stage, execution, settings
-from builder.stages.fetch import open_media
+from builder.stages.fetch import open_media, shown_path, telling_of
 from builder.storage import Storage
 
 
@@ -41,7 +41,9 @@ class Scan(Stage[SourceVideo, Scanned]):
         )
         with storage.scratch(".evidence") as evidence, storage.scratch(".strip") as strip:
             source = open_media(video, self.context)
-            facts = self.context.guard.call(scan, source, evidence, strip, limits, wall_s=self.wall_s)
+            with telling_of(source, shown_path(video)):
+                allowed = {"wall_s": self.wall_s, "cpu_s": self.wall_s}
+                facts = self.context.guard.call(scan, source, evidence, strip, limits, **allowed)
             kept = {
                 kind: keep(storage, kind, video.video_id, path)
                 for kind, path in (("evidence", evidence), ("strips", strip))

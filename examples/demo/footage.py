@@ -179,3 +179,16 @@ def ensure(cache: Path) -> Path:
             video.make(folder, making)
             making.replace(folder / video.file)
     return folder
+
+
+def unpack(folder: Path) -> None:
+    """The four clips as they are, a folder of videos like a user's own: README's second example reads it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, (_, member) in CLIPS.items():
+        making = folder / f".making-{name}"
+        making.write_bytes(clip(name))
+        making.replace(folder / f"{name}{Path(member).suffix}")
+
+
+if __name__ == "__main__":
+    unpack(Path(sys.argv[1]))

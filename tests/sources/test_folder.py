@@ -83,6 +83,14 @@ def test_what_cannot_be_read_is_listed_all_the_same(tree: Path) -> None:
     assert names(tree) == ["gone.mp4", "pipe.mp4"]
 
 
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_a_folder_without_permission_is_listed_all_the_same(tree: Path) -> None:
+    put(tree / "locked" / "a.mp4")
+    (tree / "locked").chmod(0)
+    assert names(tree) == ["locked"]
+    (tree / "locked").chmod(0o755)
+
+
 def test_a_run_inside_the_folder_is_no_source(tree: Path) -> None:
     put(tree / "a.mp4")
     put(tree / "run" / "find.receipts" / "part-00000.json")

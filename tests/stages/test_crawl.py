@@ -1,5 +1,6 @@
 """Find, fetch and merge together on the engine: counts add up, sources stay as they are, nothing is fetched twice."""
 
+import dataclasses
 import hashlib
 import json
 from collections.abc import Iterator
@@ -9,12 +10,13 @@ from typing import Any
 
 import pytest
 
+from builder import registry
 from builder.engine import Job, Receipt
 from builder.layout import Layout
 from builder.records import Fetched, Found, SourceSpec, SourceVideo
-from builder.stage import Context
+from builder.stage import Context, Stage
 from builder.stages.fetch import Fetch
-from builder.stages.find import Find
+from builder.stages.find import Find, Source
 from builder.stages.merge import Merge
 from builder.storage import Storage
 from builder.table import Answer as TableAnswer
@@ -45,11 +47,13 @@ class Crawl:
     """The tables of a run as the pipeline wires them."""
 
     def __init__(self, context: Context, **sources: dict[str, str]) -> None:
-        self.context, storage = context, context.storage
+        storage = context.storage
         self.sources = Table(storage, "sources", SourceSpec)
         self.find, self.fetch = Table(storage, "find", Found), Table(storage, "fetch", Fetched)
         self.merge = Table(storage, "merge", SourceVideo)
         specs = [SourceSpec(name, values.pop("kind"), json.dumps(values)) for name, values in sources.items()]
+        made = {s.source: registry.find("sources", Source, s.kind)(**json.loads(s.settings)) for s in specs}
+        self.context = dataclasses.replace(context, sources=made)
         self.sources.write(0, Stamp("config", ""), {s.id: TableAnswer(s.digest(), [s]) for s in specs})
 
     def run(self, number: int) -> list[Receipt]:
@@ -57,7 +61,8 @@ class Crawl:
         tables: list[Table[Any]] = [self.sources, self.find, self.fetch, self.merge]
         grains = {"sources": "one", "find": "found", "fetch": "found", "merge": "video"}
         main, target = tables[number], tables[number + 1]
-        job = Job((Find(), Fetch(), Merge())[number], main, {}, target, Layout(self.context.storage), grains)
+        stage: Stage[Any, Any] = (Find(), Fetch(), Merge())[number]
+        job = Job(stage, main, {}, target, Layout(self.context.storage), grains)
         with job.stage.opened(self.context):
             stamps = {main.name: main.stamps()}
             return [job.run(job.unit(n, stamps)) for n in range(job.units() or 0)]

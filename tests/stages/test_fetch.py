@@ -75,7 +75,7 @@ def remote(url: str) -> Found:
 
 
 def media(context: Context) -> list[str]:
-    return context.storage.walk("media")
+    return list(context.storage.walk("media"))
 
 
 # -- local files
@@ -178,7 +178,7 @@ def test_a_failed_download_leaves_nothing(context: Context, site: Site) -> None:
         failure = failed(context, remote(site.at(f"/{kind}.mp4", answer)), max_size_bytes=200_000)
         assert failure.kind == kind
         assert f"/{kind}.mp4" in failure.message
-    assert media(context) == context.storage.walk(".scratch") == []
+    assert media(context) == list(context.storage.walk(".scratch")) == []
 
 
 @pytest.mark.parametrize("url", ["", "file:///etc/passwd", "/etc/passwd", "http://me:word@127.0.0.1/a.mp4"])

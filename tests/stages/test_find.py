@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from builder import registry
 from builder.errors import ConfigError
 from builder.layout import video_parts
 from builder.records import Failure, Found, SourceSpec
@@ -31,7 +32,8 @@ def spec(name: str, kind: str, **values: object) -> SourceSpec:
 
 
 def find(base: Path, *specs: SourceSpec) -> list[list[Found] | Failure]:
-    stage, context = Find(), Context(Storage(base / "run"), base=base)
+    sources = {s.source: registry.find("sources", Source, s.kind)(**json.loads(s.settings)) for s in specs}
+    stage, context = Find(), Context(Storage(base / "run"), base, sources)
     with stage.opened(context):
         answers = stage.batch([Item(row, row.digest()) for row in sorted(specs, key=lambda row: row.id)])
     return [answer if isinstance(answer, Failure) else list(answer) for answer in answers]

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from random import Random
+from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -14,11 +15,11 @@ from builder.stages.merge import Merge
 
 
 def row(found_id: str, video_id: str) -> Fetched:
-    return Fetched(
-        **{"video_id": video_id, "found_id": found_id, "source": "s", "root": "s", "path": f"{found_id}.mp4"},
-        **{"sha256": video_id * 3, "size_bytes": 1, "container": "mov", "codec": "h264", "width": 64, "height": 48},
-        **{"rotation": 0, "fps": 10.0, "duration_s": 2.0, "has_audio": False, "tags": ("a",), "retrieved_at": "now"},
-    )
+    named = {"video_id": video_id, "found_id": found_id, "source": "s", "root": "s", "path": f"{found_id}.mp4"}
+    content = {"sha256": video_id * 3, "size_bytes": 1, "container": "mov", "codec": "h264", "has_audio": False}
+    shape = {"width": 64, "height": 48, "rotation": 0, "fps": 10.0, "duration_s": 2.0}
+    values: dict[str, Any] = {**named, **content, **shape, "tags": ("a",), "retrieved_at": "now"}
+    return Fetched(**values)
 
 
 def merge(rows: Sequence[Fetched]) -> dict[str, Sequence[SourceVideo] | Failure]:

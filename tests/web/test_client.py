@@ -27,7 +27,7 @@ def site() -> Iterator[Site]:
 
 def get(url: str, limits: Limits = LIMITS) -> tuple[bytes, Download]:
     with Client(limits, "ops@example.org") as client:
-        download = client.download(url, file := io.BytesIO(b"left over from before"))
+        download = client.download(url, file := io.BytesIO(b"left over" * 20_000))
     return file.getvalue(), download
 
 
@@ -115,6 +115,8 @@ def test_the_size_cap(site: Site, announced: int | None) -> None:
     error = failure(site.at("/a.mp4", Answer(bytes(LIMITS.size_bytes + 1), announced=announced)))
     assert error.kind == "too_large"
     assert site.asked("/a.mp4") == 1
+    nothing_read = Answer(b"", announced=LIMITS.size_bytes + 1)
+    assert failure(site.at("/c.mp4", nothing_read)).kind == "too_large"
     exact = bytes(LIMITS.size_bytes)
     assert get(site.at("/b.mp4", Answer(exact, announced=announced)))[0] == exact
 
