@@ -48,12 +48,7 @@ class Board:
 
     def progress(self) -> dict[str, tuple[int, int | None]]:
         """Finished units and all units, by wanted table."""
-        return {
-            n: ((u or 0) - self._left(n), u)
-            for n, j in self.jobs.items()
-            if n in self.wanted
-            for u in [j.units()]
-        }
+        return {n: ((u or 0) - self._left(n), u) for n, j in self.jobs.items() if n in self.wanted for u in [j.units()]}
 
     def _left(self, name: str) -> int:
         """Units not finished; -1 while their number is unknown."""
@@ -71,9 +66,7 @@ class Board:
             self.waiting[name] = {}
             for n in range(total):
                 needs = job.needs(n) or {}
-                missing = sum(
-                    part not in self.done[table] for table, parts in needs.items() for part in parts
-                )
+                missing = sum(part not in self.done[table] for table, parts in needs.items() for part in parts)
                 self.waiting[name][n] = missing
             for n, missing in list(self.waiting[name].items()):
                 if missing == 0:

@@ -16,9 +16,7 @@ def clean(run: Run) -> tuple[int, int]:
     wanted |= {row.path for row in fetched if not row.root}
     run.storage.sweep()
     stale = [
-        name
-        for name in run.storage.walk("media")
-        if name not in wanted and SCRATCH not in PurePosixPath(name).parts
+        name for name in run.storage.walk("media") if name not in wanted and SCRATCH not in PurePosixPath(name).parts
     ]
     size_bytes = sum(run.storage.path(name).stat().st_size for name in stale)
     for name in stale:

@@ -36,9 +36,7 @@ def steps(run: Path, verbs: tuple[str, ...], sets: list[str] | None) -> None:
 @app.command()
 def init(
     run: RunArg,
-    folder: Annotated[
-        Path | None, typer.Option(help="Your videos; they are read in place, never changed.")
-    ] = None,
+    folder: Annotated[Path | None, typer.Option(help="Your videos; they are read in place, never changed.")] = None,
     license: Annotated[str, typer.Option(help="Their licence, an SPDX id where there is one.")] = "",
 ) -> None:
     """Make a run folder with a commented build.toml."""

@@ -69,9 +69,7 @@ class Between:
         if value is None:
             return [f"{self.name} has no value"]
         return (
-            []
-            if self.low <= value <= self.high
-            else [f"{self.name} {value:.4g} is not in {self.low:g}..{self.high:g}"]
+            [] if self.low <= value <= self.high else [f"{self.name} {value:.4g} is not in {self.low:g}..{self.high:g}"]
         )
 
     def names(self) -> Iterator[str]:

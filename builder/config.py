@@ -67,9 +67,7 @@ class Config:
                 near = difflib.get_close_matches(key, allowed, n=1)
                 hint = f"did you mean {near[0]!r}? " if near else ""
                 keys = ", ".join(allowed) or "none"
-                raise ConfigError(
-                    f"{self.where(name, key)}: [{name}] has no key {key!r}; {hint}Allowed: {keys}"
-                )
+                raise ConfigError(f"{self.where(name, key)}: [{name}] has no key {key!r}; {hint}Allowed: {keys}")
         try:
             return TypeAdapter(cls).validate_python(dict(values))
         except ConfigError as error:  # of a class that reads its values itself, as conditions are
@@ -104,9 +102,7 @@ def load(path: Path, overrides: Sequence[str] = ()) -> Config:
         text = file.read_text(encoding="utf-8")
         values = tomllib.loads(text)
     except FileNotFoundError:
-        raise ConfigError(
-            f"there is no {file}; make one with: osd-build init {file.parent} --folder VIDEOS"
-        ) from None
+        raise ConfigError(f"there is no {file}; make one with: osd-build init {file.parent} --folder VIDEOS") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{file} is not valid TOML: {error}") from None
     for override in overrides:

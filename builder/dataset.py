@@ -43,9 +43,7 @@ def write_dataset(run: Run) -> None:
         digest = write_index(path, index_rows(packed), scores, captioners)
         run.storage.adopt(path, f"{DATASET}/{INDEX_NAME}")
     samples = Counter(row.shard for row in packed.rows())
-    entries = [
-        ShardEntry(n, samples[n], r.shard_size_bytes, r.shard_sha256) for n, r in sorted(shards.items())
-    ]
+    entries = [ShardEntry(n, samples[n], r.shard_size_bytes, r.shard_sha256) for n, r in sorted(shards.items())]
     header = Header(name_of(run), f"osd-build {version('open-sora-dataset')}", scores, captioners)
     manifest = build_manifest(folder, header, entries, digest)
     run.storage.write(f"{DATASET}/README.md", render(folder, manifest, card_facts(run, captioners)).encode())
@@ -67,9 +65,7 @@ def columns(run: Run) -> tuple[list[str], list[str]]:
 
 def index_rows(packed: Table[Packed]) -> Iterator[Row]:
     """Rows by shard, then by place in the shard; a part of the table is one shard, in this order."""
-    order = sorted(
-        (packed.read(n) for n in packed.parts()), key=lambda part: [r.shard for r in part.rows()][:1]
-    )
+    order = sorted((packed.read(n) for n in packed.parts()), key=lambda part: [r.shard for r in part.rows()][:1])
     for row in (row for part in order for row in part.rows()):
         members = [Member(**member) for member in json.loads(row.members)]
         yield index_row(row.shard, json.loads(row.metadata), json.loads(row.captions), members)

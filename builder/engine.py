@@ -95,9 +95,7 @@ class Job:
         parts = self.layout.parts(self.stage.grain) if self.stage.whole else 1
         numbers = range(parts or 1) if self.stage.whole else [unit.number]
         mine = (self.stage.fingerprint(), unit.sources)
-        return parts is not None and all(
-            n in stamps and (stamps[n].stage, stamps[n].sources) == mine for n in numbers
-        )
+        return parts is not None and all(n in stamps and (stamps[n].stage, stamps[n].sources) == mine for n in numbers)
 
     # -- doing it
     def run(self, unit: Unit, caution: Caution | None = None) -> Receipt:
@@ -148,9 +146,7 @@ class Job:
                 into[key][name] = found[wanted]
 
     def _item(self, row: Record, joined: Mapping[str, Record]) -> Item[Record]:
-        digests = (
-            [row.digest()] if self.stage.pinned else [row.digest(), *(r.digest() for r in joined.values())]
-        )
+        digests = [row.digest()] if self.stage.pinned else [row.digest(), *(r.digest() for r in joined.values())]
         present = [] if self.stage.pinned else list(joined)
         return Item(row, short_hash([digests, present]), joined)
 
@@ -159,9 +155,7 @@ class Job:
     ) -> tuple[dict[str, Answer[Record]], int, dict[int, Stamp]]:
         """Compute what has no valid answer, flushing as it goes, and publish the part."""
         mine = self.stage.fingerprint()
-        saved = {
-            key: answer for key, (stage, answer) in self.target.saved(unit.number).items() if stage == mine
-        }
+        saved = {key: answer for key, (stage, answer) in self.target.saved(unit.number).items() if stage == mine}
         known = {i.id: saved[i.id] for i in items if i.id in saved and saved[i.id].digest == i.digest}
         if self.stage.atomic and len(saved) != len(items):
             known = {}  # something left the unit: what it wrote as a whole is out of date

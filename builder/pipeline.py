@@ -87,8 +87,7 @@ class Run:
         grains = {"sources": "one"} | {stage.table: stage.grain for stage in stages}
         layout = Layout(self.storage)
         return [
-            Job(s, tables[s.reads], {n: tables[n] for n in s.joins}, tables[s.table], layout, grains)
-            for s in stages
+            Job(s, tables[s.reads], {n: tables[n] for n in s.joins}, tables[s.table], layout, grains) for s in stages
         ]
 
     def verb_of(self, table: str) -> str:
@@ -128,9 +127,7 @@ class Run:
         kind = values.pop("engine", label) if step.plugins == "captioners" else label
         stage = self.config.build(registry.find(step.plugins, step.stage, kind), f"{name}.{label}", values)
         if not NAME.fullmatch(label):
-            raise ConfigError(
-                f"{self.config.where(f'{name}.{label}')}: a name may hold a-z, 0-9, - and _ only"
-            )
+            raise ConfigError(f"{self.config.where(f'{name}.{label}')}: a name may hold a-z, 0-9, - and _ only")
         return dataclasses.replace(stage, label=label) if isinstance(stage, Captioner) else stage
 
 
@@ -153,15 +150,11 @@ def check_conditions(run: Run) -> None:
         ConfigError: names the condition and the values there are.
     """
     stages = [stage for _, stage in run.stages]
-    known = {
-        f"{s.table[6:]}.{name}" for s in stages if issubclass(s.writes, Score) for name in s.writes.names()
-    }
+    known = {f"{s.table[6:]}.{name}" for s in stages if issubclass(s.writes, Score) for name in s.writes.names()}
     words = {f"caption-{s.table[8:]}.words" for s in stages if s.name == "caption"}
     for stage, values in (("judge", known), ("select", words)):
         conditions = next(s.conditions for s in stages if isinstance(s, Judge) and s.name == stage)
         for name in (n for condition in conditions for n in condition.names()):
             if name not in values:
                 where = run.config.where(stage, "keep")
-                raise ConfigError(
-                    f"{where}: nothing measures {name!r}; there are: {', '.join(sorted(values))}"
-                )
+                raise ConfigError(f"{where}: nothing measures {name!r}; there are: {', '.join(sorted(values))}")

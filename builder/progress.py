@@ -71,9 +71,7 @@ def show_funnel(counts: list[Count], console: Console | None = None) -> None:
     for c in counts:
         why = ", ".join(f"{kind} {n}" for kind, n in c.reasons.most_common(4))
         state = (
-            ""
-            if c.units is not None and c.finished >= c.units
-            else f" ({max(c.finished, 0)}/{c.units or '?'} parts)"
+            "" if c.units is not None and c.finished >= c.units else f" ({max(c.finished, 0)}/{c.units or '?'} parts)"
         )
         numbers = [str(n) for n in (c.inputs, c.kept, c.filtered, c.failed, c.rows)]
         grid.add_row(c.table + state, *numbers, why)

@@ -275,9 +275,7 @@ ARROW: dict[Any, pa.DataType] = {
 @per_type
 def arrow_schema(record: type[Any]) -> pa.Schema:
     hints = typing.get_type_hints(record)
-    return pa.schema(
-        [pa.field(f.name, ARROW[hints[f.name]], nullable=False) for f in dataclasses.fields(record)]
-    )
+    return pa.schema([pa.field(f.name, ARROW[hints[f.name]], nullable=False) for f in dataclasses.fields(record)])
 
 
 @per_type

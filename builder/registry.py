@@ -43,6 +43,4 @@ def find(folder: str, base: type[T], name: str) -> type[T]:
         return known[name]
     near = difflib.get_close_matches(name, known, n=1)
     hint = f"did you mean {near[0]!r}? " if near else ""
-    raise ConfigError(
-        f"no {folder.removesuffix('s')} is called {name!r}; {hint}There are: {', '.join(known)}"
-    )
+    raise ConfigError(f"no {folder.removesuffix('s')} is called {name!r}; {hint}There are: {', '.join(known)}")

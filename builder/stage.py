@@ -198,9 +198,7 @@ class Stage(Generic[In, Out]):
 
     def fingerprint(self) -> str:
         """16 hex digits: name, version, settings that differ from their default and are not execution, identity."""
-        chosen = {
-            f.name: getattr(self, f.name) for f in dataclasses.fields(self) if not f.metadata.get("execution")
-        }
+        chosen = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if not f.metadata.get("execution")}
         changed = {k: v for k, v in chosen.items() if v != self._defaults().get(k, dataclasses.MISSING)}
         return short_hash([self.name, type(self).__name__, self.version, changed, dict(self.identity())])
 

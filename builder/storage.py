@@ -37,9 +37,7 @@ class Storage:
         """File names directly in `folder`, each with a version that changes whenever the file is replaced."""
         try:
             with os.scandir(self.path(folder)) as entries:
-                return {
-                    e.name: version(e.stat()) for e in sorted(entries, key=lambda e: e.name) if e.is_file()
-                }
+                return {e.name: version(e.stat()) for e in sorted(entries, key=lambda e: e.name) if e.is_file()}
         except (FileNotFoundError, NotADirectoryError):
             return {}
 

@@ -15,7 +15,7 @@ import dataclasses
 import io
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Generic, TypeVar
 
@@ -160,32 +160,43 @@ class Table(Generic[R]):
             index = pq.read_table(io.BytesIO(self.storage.read(f"{self.name}/_index.parquet")))
             rows = zip(*(column.to_pylist() for column in index.columns), strict=True)
             return {name: (version, Stamp(*stamp)) for name, version, *stamp in rows}
-        except (pa.ArrowInvalid, FileNotFoundError, TypeError):
+        except (pa.ArrowException, OSError, ValueError, TypeError):
             return {}  # it can always be rebuilt
 
     def _stamp(self, name: str) -> Stamp:
-        with self.storage.open(f"{self.name}/{name}") as file:
+        with self.storage.open(f"{self.name}/{name}") as file, self._telling_of_damage(name):
             metadata = pq.read_metadata(file).metadata or {}
-        return Stamp(**json.loads(metadata.get(b"osd.stamp", b'{"stage": "", "sources": "", "rows": ""}')))
+        self._check(metadata, name)
+        return Stamp(**json.loads(metadata[b"osd.stamp"]))
 
     def _load(self, name: str) -> Part[R]:
         path = f"{self.name}/{name}"
-        table = pq.read_table(io.BytesIO(self.storage.read(path)))
+        data = self.storage.read(path)
+        with self._telling_of_damage(name):
+            table = pq.read_table(io.BytesIO(data))
         metadata = table.schema.metadata or {}
-        if b"osd.stamp" not in metadata:
-            raise RunError(
-                f"{self.storage.path(path)} was not written by osd-build; move it away and run again"
-            )
-        if int(metadata[b"osd.format"]) > FORMAT_VERSION:
-            raise RunError(f"{self.storage.path(path)} was written by a newer osd-build; upgrade to read it")
+        self._check(metadata, name)
         rows = iter(decode(self.record, table, path))
         answers = {
-            key: Answer(
-                digest, [next(rows) for _ in range(found)] if isinstance(found, int) else (), fail(found)
-            )
+            key: Answer(digest, [next(rows) for _ in range(found)] if isinstance(found, int) else (), fail(found))
             for key, digest, found in json.loads(metadata[b"osd.inputs"])
         }
         return Part(Stamp(**json.loads(metadata[b"osd.stamp"])), answers)
+
+    def _check(self, metadata: Mapping[bytes, bytes], name: str) -> None:
+        path = self.storage.path(f"{self.name}/{name}")
+        if b"osd.stamp" not in metadata:
+            raise RunError(f"{path} was not written by osd-build; move it away and run again")
+        if int(metadata[b"osd.format"]) > FORMAT_VERSION:
+            raise RunError(f"{path} was written by a newer osd-build; upgrade to read it")
+
+    @contextlib.contextmanager
+    def _telling_of_damage(self, name: str) -> Iterator[None]:
+        try:
+            yield
+        except (pa.ArrowException, OSError) as error:
+            path = self.storage.path(f"{self.name}/{name}")
+            raise RunError(f"{path} is damaged; remove it and run again: only its rows are made anew") from error
 
     def _save(self, name: str, stamp: Stamp, answers: Mapping[str, Answer[R]]) -> Stamp:
         rows = [row for answer in answers.values() for row in answer.rows]
@@ -235,15 +246,11 @@ def decode(record: type[R], table: pa.Table, path: str) -> list[R]:
     required = {n for n, f in fields.items() if f.default is f.default_factory is dataclasses.MISSING}
     missing = required - set(table.column_names)
     if unknown or missing:
-        wrong = ", ".join(
-            [f"unknown {n!r}" for n in sorted(unknown)] + [f"missing {n!r}" for n in sorted(missing)]
-        )
+        wrong = ", ".join([f"unknown {n!r}" for n in sorted(unknown)] + [f"missing {n!r}" for n in sorted(missing)])
         raise RunError(f"{path} does not fit {record.__name__} (format {FORMAT_VERSION}): {wrong}")
     lists = {n for n in table.column_names if pa.types.is_list(table.schema.field(n).type)}
     columns = [
         [tuple(v) for v in table.column(n).to_pylist()] if n in lists else table.column(n).to_pylist()
         for n in table.column_names
     ]
-    return [
-        record(**dict(zip(table.column_names, values, strict=True))) for values in zip(*columns, strict=True)
-    ]
+    return [record(**dict(zip(table.column_names, values, strict=True))) for values in zip(*columns, strict=True)]

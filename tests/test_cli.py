@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from made_video import Made, write
 
 from builder.execute import open_run
 from builder.records import Clip, Failure, Fetched, Record, Scanned
 from builder.table import Table
+from made_video import Made, write
 
 OSD_BUILD = Path(sys.executable).with_name("osd-build")
 SETTINGS = """
@@ -95,7 +95,9 @@ def zoo(tmp_path_factory: pytest.TempPathFactory) -> Zoo:
     (videos / "moovless.mp4").write_bytes(late[: len(late) // 2])
     (videos / "empty.mp4").write_bytes(b"")
     (videos / "text.mp4").write_text("not a video at all, whatever its name says\n" * 9)
-    (videos / "playlist.mp4").write_text(f"#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\nfile://{whole}\n#EXT-X-ENDLIST\n")
+    (videos / "playlist.mp4").write_text(
+        f"#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\nfile://{whole}\n#EXT-X-ENDLIST\n"
+    )
     key = {"encryption_scheme": "cenc-aes-ctr", "encryption_key": "76a6c65c5ea762046bd749a2e632ccbb"}
     locked = Made(frames=25, muxer_options=key | {"encryption_kid": "a7e61c373e219033c21091fa607bf3b8"})
     write(videos / "encrypted.mp4", locked)
@@ -278,7 +280,9 @@ def test_kill_9_at_any_moment_gives_the_same_shards(one: Path) -> None:
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
     assert osd_build("run", one).returncode == 0
-    shards = [{p.name: d for p, (d, _) in ((Path(n), v) for n, v in digests(r / "dataset/data").items())} for r in (one, twin)]
+    shards = [
+        {p.name: d for p, (d, _) in ((Path(n), v) for n, v in digests(r / "dataset/data").items())} for r in (one, twin)
+    ]
     assert shards[0] == shards[1]
 
 

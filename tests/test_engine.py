@@ -2,46 +2,27 @@
 
 import dataclasses
 import itertools
-import multiprocessing
-import os
 import random
-import signal
 import tempfile
-import time
 from pathlib import Path
-from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from builder.board import Board
-from builder.errors import RunError
-from builder.records import Failure, Record
+from builder.records import Record
 from builder.retry import forget
-from builder.runners.local import LocalRunner
 from builder.runners.multi_gpu import slice_of
 from builder.storage import Storage
 from builder.table import Table
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from toy import Bundle, Keep, Letters, Spell, ToyRun, Weigh, Weight
-
-WORDS = "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi pi rho sigma tau phi x badger bad y"
-FEW = "beta delta xi bad y"
+from toy import FEW, WORDS, Keep, Letters, Spell, ToyRun, Weigh, Weight, finish, toy
 
 
 @pytest.fixture(autouse=True)
 def no_fsync(monkeypatch: pytest.MonkeyPatch) -> None:
     """A kill loses nothing that was written, synced or not; only a power cut does (see test_storage.py)."""
     monkeypatch.setattr("builder.storage.sync", lambda path: None)
-
-
-def toy(root: Path, words: str = WORDS, **changes: Any) -> ToyRun:
-    stages = {"spell": Spell(), "letters": Letters(), "keep": Keep(), "weigh": Weigh(), "bundle": Bundle()}
-    return ToyRun(root, words, tuple(changes.get(name, stage) for name, stage in stages.items()))
-
-
-def finish(run: ToyRun) -> int:
-    """Run to the end; how many inputs were computed."""
-    return sum(receipt.computed for receipt in run.inline())
 
 
 def paid(log: Path) -> list[str]:
@@ -89,9 +70,7 @@ def run_until_killed(run: ToyRun, changes: int) -> bool:
     parts=st.sampled_from([(1, 1), (4, 2), (8, 8), (16, 4)]),
     size=st.integers(1, 7),
 )
-def test_killed_anywhere_and_resumed_gives_the_same_bytes(
-    kills: list[int], parts: tuple[int, int], size: int
-) -> None:
+def test_killed_anywhere_and_resumed_gives_the_same_bytes(kills: list[int], parts: tuple[int, int], size: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
         stages = {"spell": Spell(video_parts=parts[0], clip_parts=parts[1]), "weigh": Weigh(size=size)}
         whole = toy(Path(folder, "whole"), FEW, **stages)
@@ -114,7 +93,7 @@ def test_ranks_taking_slices_in_any_order_cover_every_unit_once(world: int, seed
         made: list[tuple[str, int]] = []
         chooser = random.Random(seed)
         jobs = {job.target.name: job for job in shared.jobs()}
-        for table in jobs:
+        for table, job in jobs.items():
             boards = [Board(list(jobs.values()), shared.tables) for _ in range(world)]
             slices = [iter(slice_of(board, table, rank, world)) for rank, board in enumerate(boards)]
             while slices:
@@ -123,8 +102,8 @@ def test_ranks_taking_slices_in_any_order_cover_every_unit_once(world: int, seed
                 if unit is None:
                     slices.pop(chosen)
                     continue
-                with jobs[table].stage.opened(shared.context()):
-                    jobs[table].run(unit)
+                with job.stage.opened(shared.context()):
+                    job.run(unit)
                 made.append((unit.table, unit.number))
         assert len(made) == len(set(made))
         assert shared.bytes() == whole.bytes()
@@ -228,96 +207,6 @@ def failures(run: ToyRun) -> list[str]:
     return [a.failure.item_id for n in table.parts() for a in table.read(n).answers.values() if a.failure]
 
 
-# -- the real runner
-
-
-def local(run: ToyRun, workers: int = 2) -> int:
-    run.write_sources()
-    return sum(r.computed for r in LocalRunner(run, workers)(run.tables))  # type: ignore[arg-type]
-
-
-@pytest.mark.parametrize("workers", [1, 3])
-def test_the_local_runner_gives_the_bytes_of_the_inline_one(tmp_path: Path, workers: int) -> None:
-    inline, pooled = toy(tmp_path / "inline"), toy(tmp_path / "pooled")
-    finish(inline)
-    local(pooled, workers)
-    assert pooled.bytes() == inline.bytes()
-    assert local(toy(tmp_path / "pooled")) == 0
-
-
-def test_gpu_stages_run_on_ranks_with_the_same_bytes(tmp_path: Path) -> None:
-    inline, pooled = toy(tmp_path / "inline"), toy(tmp_path / "pooled", weigh=Weigh(gpus=1.0))
-    finish(inline)
-    local(pooled)
-    assert pooled.bytes() == inline.bytes()
-
-
-def test_a_row_that_kills_its_worker_becomes_a_crash_and_its_neighbours_survive(tmp_path: Path) -> None:
-    spell = Spell(video_parts=4, clip_parts=2)
-    run = toy(tmp_path / "run", "alpha beta gamma quartz zulu", spell=spell, weigh=Weigh(deadly="q", size=4))
-    local(run)
-    table: Table[Weight] = Table(run.storage, "weigh", Weight)
-    answers = {k: a for n in table.parts() for k, a in table.read(n).answers.items()}
-    crashed = [a.failure for a in answers.values() if a.failure]
-    assert [f.kind for f in crashed] == ["crash"]
-    assert sum(len(a.rows) for a in answers.values()) == len("alphabetagammaquartzzulu") - 1
-
-
-def test_a_bug_stops_the_run_loudly(tmp_path: Path) -> None:
-    run = toy(tmp_path, weigh=Weigh(log=str(tmp_path / "no" / "such" / "folder")))
-    with pytest.raises(FileNotFoundError):
-        local(run)
-
-
-def start(root: Path) -> None:
-    os.setpgid(0, 0)
-    local(toy(root, spell=Spell(video_parts=8, clip_parts=8)))
-
-
-def test_kill_9_of_all_processes_and_resume_gives_the_same_bytes(tmp_path: Path) -> None:
-    whole = toy(tmp_path / "whole", spell=Spell(video_parts=8, clip_parts=8))
-    finish(whole)
-    context = multiprocessing.get_context("spawn")
-    for delay_s in (0.4, 0.7, 1.1):
-        process = context.Process(target=start, args=(tmp_path / "cut",))
-        process.start()
-        time.sleep(delay_s)
-        if process.is_alive():
-            with pytest.MonkeyPatch.context():
-                os.killpg(process.pid or 0, signal.SIGKILL) if os.getpgid(
-                    process.pid or 0
-                ) == process.pid else None
-        process.kill()
-        process.join()
-    cut = toy(tmp_path / "cut", spell=Spell(video_parts=8, clip_parts=8))
-    local(cut)
-    assert cut.bytes() == whole.bytes()
-
-
-def test_two_runs_on_one_folder_cooperate(tmp_path: Path) -> None:
-    whole = toy(tmp_path / "whole")
-    finish(whole)
-    context = multiprocessing.get_context("spawn")
-    processes = [context.Process(target=start, args=(tmp_path / "shared",)) for _ in range(2)]
-    for process in processes:
-        process.start()
-    for process in processes:
-        process.join()
-    assert [p.exitcode for p in processes] == [0, 0]
-    run = toy(tmp_path / "shared", spell=Spell(video_parts=8, clip_parts=8))
-    assert local(run) == 0
-    assert {r.label for r in Table(run.storage, "weigh", Weight).rows()} == {
-        r.label for r in Table(whole.storage, "weigh", Weight).rows()
-    }
-
-
-def test_an_earlier_step_that_is_missing_is_named(tmp_path: Path) -> None:
-    run = toy(tmp_path)
-    run.write_sources()
-    with pytest.raises(RunError, match="earlier step"):
-        list(LocalRunner(run, 1)({"weigh"}))  # type: ignore[arg-type]
-
-
 def test_pieces_keep_finished_batches_of_an_unfinished_unit(tmp_path: Path) -> None:
     log = tmp_path / "log"
     root = tmp_path / "run"
@@ -325,7 +214,5 @@ def test_pieces_keep_finished_batches_of_an_unfinished_unit(tmp_path: Path) -> N
         if run_until_killed(toy(root, weigh=Weigh(log=str(log), size=1)), changes):
             break
     counts = {key: paid(log).count(key) for key in paid(log)}
-    assert max(counts.values()) <= 1 + len(
-        range(20, changes)
-    )  # the one batch in hand may be redone at each kill
+    assert max(counts.values()) <= 1 + len(range(20, changes))  # the one batch in hand may be redone at each kill
     assert sum(counts.values()) < 2 * len(counts) + len(range(20, changes))

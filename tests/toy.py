@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from builder.board import Board
 from builder.config import RunSettings
@@ -22,6 +22,9 @@ from builder.records import Failure, Record, SourceSpec, Verdict
 from builder.stage import Context, Item, Resources, Stage, execution, settings
 from builder.storage import Storage
 from builder.table import Answer, Stamp, Table
+
+WORDS = "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi pi rho sigma tau phi x badger bad y"
+FEW = "beta delta xi bad y"
 
 
 def hexed(text: str) -> str:
@@ -87,9 +90,7 @@ class Letters(Stage[Word, Letter]):
             raise ItemError("bad", f"{word.text} cannot be spelled")
         if len(word.text) < 2:
             raise Filtered("short", f"{word.text} has one letter")
-        return [
-            Letter(f"{word.word_id}-{n:03d}", word.word_id, c) for n, c in enumerate(word.text[: self.most])
-        ]
+        return [Letter(f"{word.word_id}-{n:03d}", word.word_id, c) for n, c in enumerate(word.text[: self.most])]
 
 
 @settings
@@ -230,9 +231,17 @@ class ToyRun:
     def bytes(self) -> dict[str, bytes]:
         """What must be the same however a run came about: parts, failures, files; not pieces, memos, receipts."""
         names = [
-            n
-            for folder in (*self.tables, *(f"{t}.failures" for t in self.tables))
-            for n in self.storage.walk(folder)
+            n for folder in (*self.tables, *(f"{t}.failures" for t in self.tables)) for n in self.storage.walk(folder)
         ]
         parts = [n for n in names if "/part-" in n]
         return {n: self.storage.read(n) for n in [*parts, *self.storage.walk("bundles")]}
+
+
+def toy(root: Path, words: str = WORDS, **changes: Any) -> ToyRun:
+    stages = {"spell": Spell(), "letters": Letters(), "keep": Keep(), "weigh": Weigh(), "bundle": Bundle()}
+    return ToyRun(root, words, tuple(changes.get(name, stage) for name, stage in stages.items()))
+
+
+def finish(run: ToyRun) -> int:
+    """Run to the end; how many inputs were computed."""
+    return sum(receipt.computed for receipt in run.inline())

@@ -101,12 +101,15 @@ def _encoded(source: Path, target: Path, span: Span, how: tuple[CutSettings, Pac
 
 
 def _x264(source: Path, settings: CutSettings) -> dict[str, str]:
-    """One thread: two give other bytes and other pixels. No B frames: every reader then starts at 0."""
+    """One thread: two give other bytes and other pixels. No B frames: every reader then starts at 0.
+
+    `cpu-independent`: without it the assembler of another processor generation gives other bytes.
+    """
     with open_video(source) as container:
         rate = video_stream(container).average_rate or Fraction(25)
     gop = max(1, min(LONGEST_GOP, round(float(rate) * settings.keyframe_s)))
-    crf, preset = str(settings.crf), settings.preset
-    return {"preset": preset, "crf": crf, "threads": "1", "bf": "0", "g": str(gop), "flags": "+bitexact"}
+    fixed = {"threads": "1", "bf": "0", "flags": "+bitexact", "x264-params": "cpu-independent=1"}
+    return {"preset": settings.preset, "crf": str(settings.crf), "g": str(gop), **fixed}
 
 
 def _verified(source: Path, target: Path, span: Span, made: tuple[str, str]) -> CutFacts | None:

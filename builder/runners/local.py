@@ -17,6 +17,7 @@ from pathlib import Path
 from builder.board import Board
 from builder.engine import Receipt, Unit
 from builder.errors import RunError
+from builder.media.guard import PRELOAD
 from builder.pipeline import Run
 from builder.runners import worker
 
@@ -32,9 +33,7 @@ class LocalRunner:
         self.pools: dict[bool, ProcessPoolExecutor] = {}
         self.flying: dict[Future[Receipt], tuple[Unit, bool]] = {}
 
-    def __call__(
-        self, wanted: set[str], watch: Callable[[Board], None] = lambda board: None
-    ) -> Iterator[Receipt]:
+    def __call__(self, wanted: set[str], watch: Callable[[Board], None] = lambda board: None) -> Iterator[Receipt]:
         """Yield a receipt per unit made; units that are up to date are passed over. `watch` sees every change.
 
         Raises:
@@ -102,9 +101,7 @@ class LocalRunner:
                         stop(pool)
                 told = frozenset(marker.read_text().split("\n")) if marker.exists() else frozenset()
                 if not told or (len(told) > 1 and told <= suspects):
-                    raise RunError(
-                        f"{unit.table}: the worker of part {unit.number} keeps dying; is memory short?"
-                    )
+                    raise RunError(f"{unit.table}: the worker of part {unit.number} keeps dying; is memory short?")
                 deaths.update(told if len(told) == 1 else ())
                 suspects |= told
 
@@ -123,7 +120,7 @@ class LocalRunner:
 
     def _new_pool(self, gpu: bool, workers: int) -> ProcessPoolExecutor:
         context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload(["builder.pipeline"])
+        context.set_forkserver_preload(PRELOAD)  # workers and their guarded decoders share one fork server
         ranks = context.Queue() if gpu else None
         for rank in range(workers if ranks else 0):
             ranks.put(rank)  # type: ignore[union-attr]

@@ -88,5 +88,7 @@ def partial_state() -> Any:
     state = PartialState(cpu=cpu, **({"timeout": PATIENCE} if "WORLD_SIZE" in os.environ else {}))
     world = int(os.environ.get("WORLD_SIZE", "1"))
     if state.num_processes != world:
-        raise RunError(f"{world} processes were launched but accelerate joined {state.num_processes}; see `accelerate env`")
+        raise RunError(
+            f"{world} processes were launched but accelerate joined {state.num_processes}; see `accelerate env`"
+        )
     return state

@@ -47,9 +47,7 @@ class Frames:
     def spread(self, count: int) -> list[int]:
         """At most `count` of `picks`, evenly spread over the clip (the middle one for 1)."""
         n = len(self.picks)
-        return (
-            self.picks if n <= count else [self.picks[(2 * i + 1) * n // (2 * count)] for i in range(count)]
-        )
+        return self.picks if n <= count else [self.picks[(2 * i + 1) * n // (2 * count)] for i in range(count)]
 
     def images(self, count: int | None = None) -> list["NDArray[Any]"]:
         """Upright RGB strip frames, uint8 (h, w, 3), short side at most 480."""
@@ -88,13 +86,9 @@ class Scorer(Stage[Clip, S], Generic[S]):
     # -- given
     def each(self, item: Item[Clip]) -> Sequence[S]:
         found = self.score(self.frames(item))
-        wrong = [
-            k for k, v in dataclasses.asdict(found).items() if isinstance(v, float) and not math.isfinite(v)
-        ]
+        wrong = [k for k, v in dataclasses.asdict(found).items() if isinstance(v, float) and not math.isfinite(v)]
         if wrong:
-            raise ItemError(
-                "not_finite", f"{self.table}: {', '.join(wrong)} of {item.id} is not a finite number"
-            )
+            raise ItemError("not_finite", f"{self.table}: {', '.join(wrong)} of {item.id} is not a finite number")
         return [found]
 
     def frames(self, item: Item[Clip]) -> Frames:

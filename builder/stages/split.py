@@ -42,9 +42,7 @@ class Split(Stage[Shots, Clip]):
         kept = [c for c in clips if c.duration_s >= self.min_s - EPSILON_S]
         if not kept:
             longest = max((c.duration_s for c in clips), default=0.0)
-            raise Filtered(
-                "too_short", f"longest shot of {scan.video_id} is {longest:.2f} s; min_s is {self.min_s:g}"
-            )
+            raise Filtered("too_short", f"longest shot of {scan.video_id} is {longest:.2f} s; min_s is {self.min_s:g}")
         return kept
 
     def _spans(self, shots: Shots, scan: Scanned) -> Iterator[tuple[int, int]]:

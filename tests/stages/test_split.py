@@ -6,6 +6,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+
 from builder.detectors.adaptive import Adaptive
 from builder.detectors.fixed import Fixed
 from builder.media.decode import ScanSettings, scan
