@@ -100,7 +100,7 @@ class Job:
     # -- doing it
     def run(self, unit: Unit, caution: Caution | None = None) -> Receipt:
         """Make the unit's part (or all parts, for a whole stage) and write a receipt. The stage must be open."""
-        wall, cpu = time.monotonic(), time.process_time()
+        wall, cpu = time.monotonic(), self.stage.context.cpu_s()
         items = self.items(unit.number)
         with telling_of_full_disk(self.target.storage.path(self.target.name)):
             if self.stage.whole:
@@ -117,7 +117,7 @@ class Job:
             filtered=filtered,
             failed=failed,
             computed=computed,
-            cpu_s=time.process_time() - cpu,
+            cpu_s=self.stage.context.cpu_s() - cpu,
             wall_s=time.monotonic() - wall,
             stamps=stamps,
         )

@@ -5,6 +5,7 @@ two: a part of a coarser table covers whole parts of a finer one, and a stage ma
 """
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -13,6 +14,7 @@ from builder.storage import Storage
 FINEST = 1 << 13  # no folder holds more than 10,000 parts
 VIDEOS_PER_PART = 2
 CLIPS_PER_PART = 1024
+HASH = re.compile("[0-9a-f]{8}")
 MIN_CLIP_PARTS = 16  # small runs too keep several workers busy
 
 
@@ -51,10 +53,7 @@ class Layout:
 
 def bucket(item_id: str, parts: int) -> int:
     """The part of an id. Ids that are no hash (sources) are few and go to part 0."""
-    try:
-        return int(item_id[:8], 16) * parts >> 32
-    except ValueError:
-        return 0
+    return int(item_id[:8], 16) * parts >> 32 if HASH.match(item_id) else 0
 
 
 def covering(n: int, of: int, parts: int) -> range:

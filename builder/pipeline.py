@@ -115,17 +115,23 @@ class Run:
         elif step.plugins == "detectors":
             values = self.config.section(name)
             method = values.pop("method", DEFAULT_PLUGINS["detectors"])
-            yield self.config.build(registry.find(step.plugins, step.stage, method), name, values)
+            yield self.config.build(self._find(step, method, name, "method"), name, values)
         else:
             chosen = self.config.section(name) or DEFAULT_PLUGINS[step.plugins]
             for label in chosen:
                 yield self._plugin(step, name, label)
 
+    def _find(self, step: Step, name: str, section: str, key: str) -> type[Stage[Any, Any]]:
+        try:
+            return registry.find(step.plugins, step.stage, name)
+        except ConfigError as error:
+            raise ConfigError(f"{self.config.where(section, key)}: {error}") from None
+
     def _plugin(self, step: Step, name: str, label: str) -> Stage[Any, Any]:
         """`[score.text]`; `[caption.NAME]` with `engine`, so that one engine may caption twice."""
         values = self.config.section(f"{name}.{label}")
         kind = values.pop("engine", label) if step.plugins == "captioners" else label
-        stage = self.config.build(registry.find(step.plugins, step.stage, kind), f"{name}.{label}", values)
+        stage = self.config.build(self._find(step, kind, f"{name}.{label}", "engine"), f"{name}.{label}", values)
         if not NAME.fullmatch(label):
             raise ConfigError(f"{self.config.where(f'{name}.{label}')}: a name may hold a-z, 0-9, - and _ only")
         return dataclasses.replace(stage, label=label) if isinstance(stage, Captioner) else stage

@@ -5,6 +5,7 @@ with `execution(default=...)` say how it runs and never what comes out, so chang
 """
 
 import dataclasses
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -105,6 +106,10 @@ class Context:
 
             self._guard = Guard()
         return self._guard
+
+    def cpu_s(self) -> float:
+        """Processor time of this worker and of its decoder process."""
+        return time.process_time() + (self._guard.cpu_s if self._guard else 0.0)
 
     def close(self) -> None:
         if self._guard is not None:

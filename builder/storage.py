@@ -65,19 +65,23 @@ class Storage:
     def write(self, name: str, data: bytes) -> None:
         """Put `data` under `name`, all or nothing."""
         with self.scratch() as temporary:
-            with telling_of_full_disk(temporary):
-                temporary.write_bytes(data)
+            temporary.write_bytes(data)
             self.adopt(temporary, name)
 
     @contextlib.contextmanager
     def scratch(self, suffix: str = "") -> Iterator[Path]:
-        """A private temporary path on the same file system; what is left there at the end is removed."""
+        """A private temporary path on the same file system; what is left there at the end is removed.
+
+        Raises:
+            RunError: the disk became full meanwhile.
+        """
         folder = self.root / SCRATCH
-        folder.mkdir(parents=True, exist_ok=True)
         stamp = f"{socket.gethostname()}-{os.getpid()}-{threading.get_ident():x}-{next(_serial)}"
         temporary = folder / f"{stamp}{suffix}"
         try:
-            yield temporary
+            with telling_of_full_disk(temporary):
+                folder.mkdir(parents=True, exist_ok=True)
+                yield temporary
         finally:
             temporary.unlink(missing_ok=True)
 

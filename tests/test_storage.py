@@ -120,6 +120,14 @@ def test_only_a_full_disk_is_told_as_one(number: int, kind: type[Exception]) -> 
         raise OSError(number, "")
 
 
+def test_a_disk_that_fills_up_under_a_scratch_file_is_told_of(storage: Storage) -> None:
+    """/dev/full is always full."""
+    with pytest.raises(RunError, match="no space left while writing"), storage.scratch() as path:
+        path.symlink_to("/dev/full")
+        path.write_bytes(b"data")
+    assert scratch_files(storage) == []
+
+
 # -- a disk that is really full: a file system of a megabyte, in a mount namespace of its own
 
 FULL_DISK = """

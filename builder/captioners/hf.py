@@ -117,7 +117,7 @@ class Engine:
         folder = local_folder(model)
         name = str(folder) if folder else model
         where = {"trust_remote_code": False} | ({} if folder else {"revision": revision})
-        dtype = torch.float32 if device == "cpu" else torch.bfloat16
+        dtype = torch.float32 if torch.device(device).type == "cpu" else torch.bfloat16  # "cpu:0" is one too
         self.dtype = str(dtype).removeprefix("torch.")
         processors, networks = cast(Any, AutoProcessor), cast(Any, AutoModelForImageTextToText)
         try:

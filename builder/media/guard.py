@@ -41,10 +41,14 @@ class Limits:
 
 
 class Guard:
-    """One long-lived child; not for use by several threads at once. Close it, or use it in a `with` statement."""
+    """One long-lived child; not for use by several threads at once. Close it, or use it in a `with` statement.
+
+    `cpu_s` is the processor time that finished calls took, of all children so far.
+    """
 
     def __init__(self, limits: Limits | None = None) -> None:
         self.limits = limits or Limits()
+        self.cpu_s = 0.0
         self._child: _Child | None = None
 
     def call(self, function: Callable[..., T], *args: Any, wall_s: float = 600.0, cpu_s: float = 600.0) -> T:
@@ -57,11 +61,13 @@ class Guard:
             self._child = _Child(self.limits)
         child = self._child
         child.calls += 1
+        before = child.cpu_s()
         kept = False
         try:
             answer = child.ask((function, args, cpu_s), wall_s, cpu_s)
             kept = not isinstance(answer, _Raised) or not answer.fatal
         finally:
+            self.cpu_s += max(0.0, child.cpu_s() - before)
             if not kept or child.calls >= self.limits.calls:
                 self.close()
         if isinstance(answer, _Raised):
@@ -107,17 +113,25 @@ class _Child:
 
     def ask(self, question: Any, wall_s: float, cpu_s: float) -> Any:
         self._send(question)
-        started, cpu_before = time.monotonic(), _cpu_s(self.process.pid)
+        started, cpu_before = time.monotonic(), self.cpu_s()
         while not wait([self._talk, self.process.sentinel], POLL_S):
             used = time.monotonic() - started
             if used > wall_s:
                 raise _timeout(f"more than {wall_s:g} s", "wall_s")
-            if _cpu_s(self.process.pid) - cpu_before > cpu_s:
+            if self.cpu_s() - cpu_before > cpu_s:
                 raise _timeout(f"more than {cpu_s:g} s of processor time", "cpu_s")
         try:
             return pickle.loads(self._talk.recv_bytes())
         except (EOFError, ConnectionError):
             raise self._died() from None
+
+    def cpu_s(self) -> float:
+        """Processor time used so far: fields 14 and 15 of proc(5)'s stat; 0 when it is dead."""
+        try:
+            fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
+        except (FileNotFoundError, ProcessLookupError):
+            return 0.0
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def end(self) -> None:
         self.process.kill()
@@ -137,15 +151,6 @@ class _Child:
         code = self.process.exitcode
         how = f"signal {-code}" if code is not None and code < 0 else f"exit code {code}"
         return ItemError("decoder_crash", f"the decoder process died ({how}) on this video; leave it out")
-
-
-def _cpu_s(pid: int | None) -> float:
-    """Processor time used so far: fields 14 and 15 of proc(5)'s stat."""
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except (FileNotFoundError, ProcessLookupError):  # it just died: the sentinel says so next
-        return 0.0
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def _timeout(over: str, setting: str) -> ItemError:

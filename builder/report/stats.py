@@ -206,7 +206,9 @@ def render(found: Stats) -> str:
     """For people: tables of plain text, a width of 120 at most."""
     groups = found.sources if len(found.sources) == 1 else (*found.sources, found.total)
     kept = "" if found.kept is None else f", {found.kept:,} kept"
-    captions_head = f"captions: words (std of the population; whole: share of at most {found.captions_max_words} words)"
+    captions_head = (
+        f"captions: words (std of the population; within: share of at most {found.captions_max_words} words)"
+    )
     lines = [
         f"{found.path} ({found.kind})",
         table("source videos duration frames frames/s clips", [group_cells(g) for g in groups]),
@@ -220,7 +222,7 @@ def render(found: Stats) -> str:
             [distribution_cells(n, d) for n, d in {"seconds": found.clip_seconds, **found.scores}.items()],
         ),
         captions_head,
-        table("captioner count mean std most whole empty", [caption_cells(c) for c in found.captions]),
+        table("captioner count mean std most within empty", [caption_cells(c) for c in found.captions]),
     ]
     return "\n".join(lines)
 
