@@ -23,10 +23,13 @@ class Board:
         self.done: dict[str, set[int]] = {name: set() for name in self.jobs}
         self.waiting: dict[str, dict[int, int]] = {}  # table -> unit -> how many parts it waits for
         self.ready: dict[str, deque[Unit]] = {name: deque() for name in self.jobs}
+        self.readers: dict[str, list[Job]] = {name: [] for name in self.jobs}
         for job in self.jobs.values():
             job.layout.seen = {}
             for table in (job.main, job.target):
                 self.stamps.setdefault(table.name, table.stamps())
+            for name in job.reads():
+                self.readers.setdefault(name, []).append(job)
         for name in self.stamps.keys() - self.jobs.keys():
             self.done[name] = set(self.stamps[name])
         self._open()
@@ -93,8 +96,8 @@ class Board:
         parts = range(job.layout.parts(job.stage.grain) or 1) if job.stage.whole else range(n, n + 1)
         fresh = [part for part in parts if part not in self.done[name]]
         self.done[name].update(fresh)
-        for reader in list(self.jobs.values()):
-            if reader.target.name in self.waiting and name in (reader.needs(0) or {}):
+        for reader in self.readers[name]:
+            if reader.target.name in self.waiting:
                 for part in fresh:
                     self._shorten(reader, name, part)
         if job.stage.whole:

@@ -73,11 +73,14 @@ class Job:
         """How many; None while an earlier whole stage has not decided it."""
         return 1 if self.stage.whole else self.layout.parts(self.stage.grain)
 
+    def reads(self) -> list[str]:
+        """The tables whose parts decide what a unit is made from."""
+        return [self.main.name] if self.stage.pinned else [self.main.name, *self.sides]
+
     def needs(self, number: int) -> dict[str, range] | None:
         """The parts of other tables a unit is made from; None while unknown."""
-        names = [self.main.name] if self.stage.pinned else [self.main.name, *self.sides]
         wanted: dict[str, range] = {}
-        for name in names:
+        for name in self.reads():
             parts, of = self.layout.parts(self.grains[name]), self.units()
             if parts is None or of is None:
                 return None
@@ -146,9 +149,9 @@ class Job:
                 into[key][name] = found[wanted]
 
     def _item(self, row: Record, joined: Mapping[str, Record]) -> Item[Record]:
-        digests = [row.digest()] if self.stage.pinned else [row.digest(), *(r.digest() for r in joined.values())]
-        present = [] if self.stage.pinned else list(joined)
-        return Item(row, short_hash([digests, present]), joined)
+        counted = {} if self.stage.pinned else joined
+        digests = [self.stage.digest(row), *(self.stage.digest(other) for other in counted.values())]
+        return Item(row, short_hash([digests, list(counted)]), joined)
 
     def _finish(
         self, unit: Unit, items: Sequence[Item[Record]], caution: Caution

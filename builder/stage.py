@@ -168,6 +168,10 @@ class Stage(Generic[In, Out]):
     def close(self) -> None:
         """On the worker, when it is done with the stage."""
 
+    def digest(self, row: Record) -> str:
+        """Of what the stage makes use of in a main or joined row: an input is new when this is."""
+        return row.digest()
+
     def parts(self, rows: Sequence[Out]) -> Mapping[str, int]:
         """Of a whole stage: the numbers of parts it decides, by grain, once all its rows are known."""
         return {}

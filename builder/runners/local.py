@@ -12,7 +12,10 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
+from functools import cached_property
+from multiprocessing.context import ForkServerContext
 from pathlib import Path
+from typing import Any
 
 from builder.board import Board
 from builder.engine import Receipt, Unit
@@ -59,9 +62,12 @@ class LocalRunner:
 
     def _submit(self, board: Board) -> None:
         for gpu in (False, True):
-            limit = QUEUE * (self._ranks() if gpu else self.workers)
-            while sum(g == gpu for _, g in self.flying.values()) < limit and (unit := board.take(gpu)):
+            while self._has_room(gpu) and (unit := board.take(gpu)):
                 self.flying[self._pool(gpu).submit(worker.make, unit)] = (unit, gpu)
+
+    def _has_room(self, gpu: bool) -> bool:
+        out = sum(g == gpu for _, g in self.flying.values())
+        return out == 0 or out < QUEUE * (self._ranks if gpu else self.workers)
 
     def _collect(self, board: Board) -> Iterator[Receipt]:
         finished, _ = wait(self.flying, return_when=FIRST_COMPLETED)
@@ -106,31 +112,39 @@ class LocalRunner:
                 suspects |= told
 
     # -- pools
+    @cached_property
     def _ranks(self) -> int:
-        if self.run.settings.ranks:
-            return self.run.settings.ranks
-        from builder.runners.multi_gpu import devices
+        from builder.runners.multi_gpu import devices  # imports torch: only when a GPU stage has something to do
 
-        return min(self.workers, devices())
+        return self.run.settings.ranks or devices()
 
     def _pool(self, gpu: bool) -> ProcessPoolExecutor:
         if gpu not in self.pools:
-            self.pools[gpu] = self._new_pool(gpu, self._ranks() if gpu else self.workers)
+            self.pools[gpu] = self._new_pool(gpu, self._ranks if gpu else self.workers)
         return self.pools[gpu]
 
     def _new_pool(self, gpu: bool, workers: int) -> ProcessPoolExecutor:
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload(PRELOAD)  # workers and their guarded decoders share one fork server
-        ranks = context.Queue() if gpu else None
-        for rank in range(workers if ranks else 0):
-            ranks.put(rank)  # type: ignore[union-attr]
-        return ProcessPoolExecutor(workers, context, worker.start, (self.run, ranks))
+        return ProcessPoolExecutor(
+            workers, context, worker.start, (self.run, queue_of(context, workers) if gpu else None)
+        )
 
     def _close(self) -> None:
         """Stop all workers at once: what they had in hand is redone, what they finished is on disk."""
         self.flying.clear()
         for gpu in list(self.pools):
             stop(self.pools.pop(gpu))
+
+
+def queue_of(context: ForkServerContext, ranks: int) -> Any:
+    """Each worker takes one: its rank and the number of devices."""
+    from builder.runners.multi_gpu import devices
+
+    queue, of = context.Queue(), devices()
+    for rank in range(ranks):
+        queue.put((rank, of))
+    return queue
 
 
 def stop(pool: ProcessPoolExecutor) -> None:

@@ -28,14 +28,14 @@ def devices() -> int:
     return max(1, torch.cuda.device_count())
 
 
-def claim(rank: int) -> str:
-    """Make device `rank` the only one this process sees, and name it as accelerate does."""
+def claim(rank: int, of: int) -> str:
+    """Make device `rank` of `of` the only one this process sees (before CUDA starts); name it as accelerate does."""
     from importlib.util import find_spec
 
     if find_spec("accelerate") is None:
         return "cpu"
     visible = os.environ.get("CUDA_VISIBLE_DEVICES", "")
-    chosen = visible.split(",") if visible else [str(n) for n in range(devices())]
+    chosen = visible.split(",") if visible else [str(n) for n in range(of)]
     os.environ["CUDA_VISIBLE_DEVICES"] = chosen[rank % len(chosen)]
     return str(partial_state().device)
 

@@ -46,7 +46,7 @@ def start(run: Run, ranks: Any = None) -> None:
     if ranks is not None:
         from builder.runners.multi_gpu import claim
 
-        device = claim(ranks.get())
+        device = claim(*ranks.get())
     _worker = Worker(run, device)
 
 

@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from builder.records import Scanned, SourceVideo
+from builder.records import Record, Scanned, SourceVideo
 from builder.stage import Item, Resources, Stage, execution, settings
 from builder.stages.fetch import open_media, shown_path, telling_of
 from builder.storage import Storage
@@ -31,6 +31,10 @@ class Scan(Stage[SourceVideo, Scanned]):
     strip_short_side: Annotated[int, Field(ge=64)] = 480
     max_pixels: Annotated[int, Field(ge=1)] = 8192 * 4320
     wall_s: float = execution(default=3600.0)
+
+    def digest(self, row: Record) -> str:
+        """The bytes, which the id stands for: a licence or title set right decodes nothing again."""
+        return row.id
 
     def each(self, item: Item[SourceVideo]) -> Sequence[Scanned]:
         from builder.media.decode import ScanSettings, scan

@@ -3,7 +3,8 @@
 import dataclasses
 import math
 from collections.abc import Sequence
-from functools import cached_property
+from functools import cached_property, lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from builder.errors import ItemError
@@ -25,17 +26,13 @@ class Frames:
     def __init__(self, clip: Clip, scan: Scanned, storage: Storage) -> None:
         self.clip, self.scan, self.storage = clip, scan, storage
 
-    @cached_property
+    @property
     def strip(self) -> "Strip":
-        from builder.media.evidence import Strip
+        return open_strip(self.storage.path(self.scan.strip))
 
-        return Strip(self.storage.path(self.scan.strip))
-
-    @cached_property
+    @property
     def evidence(self) -> "Evidence":
-        from builder.media.evidence import Evidence
-
-        return Evidence(self.storage.path(self.scan.evidence))
+        return open_evidence(self.storage.path(self.scan.evidence))
 
     @cached_property
     def picks(self) -> list[int]:
@@ -60,6 +57,21 @@ class Frames:
     def thumbs(self) -> "NDArray[Any]":
         """A 48x27 RGB thumbnail of every frame of the clip, uint8 (n, 27, 48, 3)."""
         return self.evidence.thumbs(self.clip.start_frame, self.clip.end_frame)
+
+
+@lru_cache(maxsize=2)
+def open_strip(path: Path) -> "Strip":
+    """Kept open while the clips of one video pass by; files are named by their content, so they never change."""
+    from builder.media.evidence import Strip
+
+    return Strip(path)
+
+
+@lru_cache(maxsize=2)
+def open_evidence(path: Path) -> "Evidence":
+    from builder.media.evidence import Evidence
+
+    return Evidence(path)
 
 
 class Scorer(Stage[Clip, S], Generic[S]):
