@@ -2,13 +2,14 @@
 
 import dataclasses
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from builder import registry
+from builder.conditions import parse
 from builder.config import Config, RunSettings
 from builder.engine import Job
 from builder.errors import ConfigError
@@ -18,7 +19,7 @@ from builder.stage import Context, Stage
 from builder.stages import STAGES, Step
 from builder.stages.caption import Captioner
 from builder.stages.find import Source
-from builder.stages.judge import Judge
+from builder.stages.judge import DEFAULT_KEEP, Judge
 from builder.storage import Storage
 from builder.table import Answer, Stamp, Table
 
@@ -75,9 +76,9 @@ class Run:
             where = self.config.where(name)
             raise ConfigError(f"{where}: no section [{name}]; allowed: {', '.join(sorted(SECTIONS))}")
         found = [(step.verb, stage) for step in STAGES for stage in self._instances(step)]
-        scores = tuple(s.table for _, s in found if s.name == "score")
-        captions = tuple(s.table for _, s in found if s.name == "caption")
-        return [(verb, wire(stage, scores, captions)) for verb, stage in found]
+        tables = {name: tuple(s.table for _, s in found if s.name == name) for name in ("score", "caption")}
+        known = measured_names([stage for _, stage in found])
+        return [(verb, wire(stage, tables["score"], tables["caption"], known)) for verb, stage in found]
 
     def jobs(self) -> list[Job]:
         """Every stage with its tables, in order."""
@@ -89,9 +90,6 @@ class Run:
         return [
             Job(s, tables[s.reads], {n: tables[n] for n in s.joins}, tables[s.table], layout, grains) for s in stages
         ]
-
-    def verb_of(self, table: str) -> str:
-        return next(verb for verb, stage in self.stages if stage.table == table)
 
     def context(self, device: str = "cpu") -> Context:
         folders = {name: source.root(self.config.base) for name, source in self.sources.items()}
@@ -117,9 +115,18 @@ class Run:
             method = values.pop("method", DEFAULT_PLUGINS["detectors"])
             yield self.config.build(self._find(step, method, name, "method"), name, values)
         else:
-            chosen = self.config.section(name) or DEFAULT_PLUGINS[step.plugins]
-            for label in chosen:
+            for label in self._chosen(step, name):
                 yield self._plugin(step, name, label)
+
+    def _chosen(self, step: Step, name: str) -> list[str]:
+        """Scorers: the usual ones (or `[score] use`) and those with a section. Captioners: those with a section."""
+        section = self.config.section(name)
+        if step.plugins == "captioners":
+            return list(section) or list(DEFAULT_PLUGINS["captioners"])
+        use = section.pop("use", DEFAULT_PLUGINS["scorers"])
+        if not all(isinstance(label, str) for label in use):
+            raise ConfigError(f"{self.config.where(name, 'use')}: [{name}] use must be a list of scorers")
+        return list(dict.fromkeys([*use, *section]))
 
     def _find(self, step: Step, name: str, section: str, key: str) -> type[Stage[Any, Any]]:
         try:
@@ -137,8 +144,18 @@ class Run:
         return dataclasses.replace(stage, label=label) if isinstance(stage, Captioner) else stage
 
 
-def wire(stage: Stage[Any, Any], scores: tuple[str, ...], captions: tuple[str, ...]) -> Stage[Any, Any]:
-    """Tell the stages that read whatever is on which tables those are."""
+def measured_names(stages: Sequence[Stage[Any, Any]]) -> set[str]:
+    """What conditions of `[judge]` may name."""
+    return {f"{s.table[6:]}.{name}" for s in stages if issubclass(s.writes, Score) for name in s.writes.names()}
+
+
+def wire(
+    stage: Stage[Any, Any], scores: tuple[str, ...], captions: tuple[str, ...], known: set[str]
+) -> Stage[Any, Any]:
+    """Tell the stages that read whatever is on which tables those are. Default conditions on what is off go."""
+    if isinstance(stage, Judge) and stage.keep == DEFAULT_KEEP:
+        keep = tuple(text for text in DEFAULT_KEEP if known.issuperset(parse(text).names()))
+        stage = dataclasses.replace(stage, keep=keep)
     wanted: Mapping[str, Mapping[str, Any]] = {
         "judge": {"tables": scores},
         "select": {"tables": captions},
@@ -156,7 +173,7 @@ def check_conditions(run: Run) -> None:
         ConfigError: names the condition and the values there are.
     """
     stages = [stage for _, stage in run.stages]
-    known = {f"{s.table[6:]}.{name}" for s in stages if issubclass(s.writes, Score) for name in s.writes.names()}
+    known = measured_names(stages)
     words = {f"caption-{s.table[8:]}.words" for s in stages if s.name == "caption"}
     for stage, values in (("judge", known), ("select", words)):
         conditions = next(s.conditions for s in stages if isinstance(s, Judge) and s.name == stage)

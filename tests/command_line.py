@@ -16,8 +16,8 @@ path = "{videos}"
 license = "CC0-1.0"
 [split]
 min_s = 0.2
-[score.motion]
-[score.brightness]
+[score]
+use = ["motion", "brightness"]
 [judge]
 keep = ["motion.flow >= 0", "brightness.mean >= 0"]
 [caption.describe]

@@ -11,6 +11,7 @@ import pytest
 from builder.execute import open_run
 from builder.records import Clip, Failure, Fetched, Record, Scanned
 from builder.table import Table
+from command_line import SOME_FAILED, digests, osd_build, write_run
 from made_video import Made, write
 
 NAMES = ("plain", "with space", "quo'te\"s", "semi;colon", "new\nline", "-dash", "a.b.c", "ünï—名", "UPPER")

@@ -21,8 +21,10 @@ min_s = 2.0
 [detect]
 method = "adaptive"
 
+[score]
+use = ["motion"]
+
 [score.sharpness]
-[score.motion]
 
 [judge]
 keep = ["motion.flow >= 0.5"]
@@ -57,7 +59,7 @@ def setting(run: Path, stage: str, name: str, *overrides: str) -> Any:
 def test_a_good_one(run: Path) -> None:
     assert setting(run, "split", "min_s") == 2.0
     assert setting(run, "split", "max_s") == 20.0
-    assert [s.table for _, s in open_run(run).stages if s.name == "score"] == ["score.sharpness", "score.motion"]
+    assert [s.table for _, s in open_run(run).stages if s.name == "score"] == ["score.motion", "score.sharpness"]
     assert open_run(run).config.base == run
 
 
@@ -87,10 +89,10 @@ def test_sections_that_are_left_out_have_defaults(run: Path) -> None:
         (
             "motion.flow >= 0.5",
             "motion.flow is big",
-            ["line 15: [judge] cannot read the condition"],
+            ["line 17: [judge] cannot read the condition"],
         ),
-        ("motion.flow >= 0.5", "motoin.flow >= 0.5", ["line 16: nothing measures 'motoin.flow'", "motion.flow"]),
-        ("[score.motion]\n", "", ["line 15: nothing measures 'motion.flow'", "sharpness.laplacian"]),
+        ("motion.flow >= 0.5", "motoin.flow >= 0.5", ["line 18: nothing measures 'motoin.flow'", "motion.flow"]),
+        ('["motion"]', "[]", ["line 18: nothing measures 'motion.flow'", "sharpness.laplacian"]),
         ("[caption.describe]", "[caption]\ndescribe = 3", ["[caption.describe] must be a section of its own"]),
         ("[split]", "[split", ["build.toml is not valid TOML", "line 6"]),
     ],

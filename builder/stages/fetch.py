@@ -143,8 +143,10 @@ def local_path(root: str, path: str, context: Context) -> Path:
 
 
 def shown_path(row: Found | SourceVideo) -> str:
-    """For messages and tables, which hold no real path."""
-    return f"{row.path!r} of source {row.root!r}" if row.root else f"{row.path!r} of the run"
+    """For messages and tables, which hold no real path: where a user knows the video from."""
+    from builder.web.address import shown
+
+    return f"{row.path!r} of source {row.root!r}" if row.root else shown(row.url)
 
 
 def read_through(path: Path, name: str) -> tuple[int, int, str]:

@@ -22,7 +22,8 @@ name = "videos"
 path = "{videos}"
 [split]
 min_s = 0.2
-[score.motion]
+[score]
+use = ["motion"]
 [judge]
 keep = []
 [caption.tiny]
