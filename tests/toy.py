@@ -7,7 +7,7 @@
 import hashlib
 import os
 import signal
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -244,4 +244,13 @@ def toy(root: Path, words: str = WORDS, **changes: Any) -> ToyRun:
 
 def finish(run: ToyRun) -> int:
     """Run to the end; how many inputs were computed."""
-    return sum(receipt.computed for receipt in run.inline())
+    return total(run.inline())
+
+
+def total(receipts: Iterable[Receipt]) -> int:
+    """Inputs computed. Every input must have come to exactly one end, in every test that runs anything."""
+    computed = 0
+    for receipt in receipts:
+        assert receipt.inputs == receipt.kept + receipt.filtered + receipt.failed
+        computed += receipt.computed
+    return computed

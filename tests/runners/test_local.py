@@ -11,12 +11,12 @@ import pytest
 from builder.errors import RunError
 from builder.runners.local import LocalRunner
 from builder.table import Table
-from toy import Spell, ToyRun, Weigh, Weight, finish, toy
+from toy import Spell, ToyRun, Weigh, Weight, finish, total, toy
 
 
 def local(run: ToyRun, workers: int = 2) -> int:
     run.write_sources()
-    return sum(r.computed for r in LocalRunner(run, workers)(run.tables))  # type: ignore[arg-type]
+    return total(LocalRunner(run, workers)(run.tables))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("workers", [1, 3])
