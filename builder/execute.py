@@ -9,6 +9,7 @@ from builder.engine import Receipt
 from builder.pipeline import Run, check_conditions
 from builder.progress import Progress, show_funnel
 from builder.report.funnel import Count, funnel
+from builder.retry import forget_lost
 
 OK, SOME_FAILED = 0, 3
 
@@ -29,6 +30,8 @@ def execute(folder: Path, verbs: Sequence[str], overrides: Sequence[str] = ()) -
     if "crawl" in verbs:
         run.write_sources()
     wanted = {stage.table for verb, stage in run.stages if verb in verbs}
+    if "pack" in verbs:
+        forget_lost(run, "pack")
     with Progress() as progress:
         for receipt in receipts(run, wanted, progress):
             progress.add(receipt)

@@ -1,14 +1,17 @@
-"""Forget failures, so that their items are tried again."""
+"""Forget answers, so that their items are tried again: failures, and rows whose files are gone."""
 
+from collections.abc import Callable
 from dataclasses import replace
 
+from builder.engine import Job
 from builder.errors import ConfigError
 from builder.pipeline import Run
-from builder.records import Failure
+from builder.records import Record
+from builder.table import Answer
 
 
 def forget(run: Run, table: str, kind: str = "") -> int:
-    """Drop the failures of `table` that are of `kind` (or, without a kind, that are retryable). Returns how many.
+    """Drop from `table` failures of `kind` (without one: all retryable) and what was lost. Returns how many.
 
     Raises:
         ConfigError: the run has no such table.
@@ -16,17 +19,34 @@ def forget(run: Run, table: str, kind: str = "") -> int:
     jobs = {job.target.name: job for job in run.jobs()}
     if table not in jobs:
         raise ConfigError(f"no stage writes {table!r}; there are: {', '.join(jobs)}")
-    target, count = jobs[table].target, 0
-    for n in target.parts():
-        part = target.read(n)
-        kept = {key: a for key, a in part.answers.items() if not matches(a.failure, kind)}
+    job = jobs[table]
+    return drop(job, lambda answer: failed(answer, kind) or lost(answer, job))
+
+
+def forget_lost(run: Run, table: str) -> int:
+    """Drop only rows whose files are gone."""
+    job = next(job for job in run.jobs() if job.target.name == table)
+    return drop(job, lambda answer: lost(answer, job))
+
+
+def drop(job: Job, unwanted: Callable[[Answer[Record]], bool]) -> int:
+    count = 0
+    for n in job.target.parts():
+        part = job.target.read(n)
+        kept = {key: answer for key, answer in part.answers.items() if not unwanted(answer)}
         if len(kept) < len(part.answers):
             count += len(part.answers) - len(kept)
-            target.write(n, replace(part.stamp, sources="retry"), kept)
+            job.target.write(n, replace(part.stamp, sources="forgotten"), kept)
     return count
 
 
-def matches(failure: Failure | None, kind: str) -> bool:
+def failed(answer: Answer[Record], kind: str) -> bool:
+    failure = answer.failure
     if failure is None or failure.filtered:
         return False
     return failure.kind == kind if kind else failure.retryable
+
+
+def lost(answer: Answer[Record], job: Job) -> bool:
+    storage = job.target.storage
+    return any(not storage.exists(name) for row in answer.rows for name in job.stage.files(row))

@@ -180,6 +180,10 @@ class Stage(Generic[In, Out]):
         """Of a whole stage: the part that a row goes to."""
         return bucket(row.id, parts)
 
+    def files(self, row: Out) -> Sequence[str]:
+        """The run's files that a row stands for: without them the row is worth nothing and is made again."""
+        return ()
+
     def identity(self) -> Mapping[str, str]:
         """What else decides the results: the revision or hash of a model, the hash of a prompt."""
         return {}

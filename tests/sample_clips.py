@@ -12,10 +12,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from builder.frames import Frames
 from builder.media.decode import ScanSettings, scan
 from builder.records import Clip, Record, Scanned, Verdict
 from builder.stage import Context, Item
-from builder.stages.score import Frames
 from builder.storage import Storage
 
 Image = NDArray[np.uint8]

@@ -177,3 +177,21 @@ def test_an_edited_caption_repacks_its_shard_and_nothing_else(one: Path) -> None
     after = {name: digest for name, (digest, _) in digests(one / "dataset" / "data").items()}
     assert sum(after[name] != before[name] for name in before) == 1
     assert any(b"What a person wrote." in Path(name).read_bytes() for name in after)
+
+
+def test_a_lost_shard_is_packed_again_and_lost_evidence_is_named(one: Path) -> None:
+    assert osd_build("run", one).returncode == 0
+    before = {name: digest for name, (digest, _) in digests(one / "dataset").items()}
+    next((one / "dataset").rglob("*.tar")).unlink()
+    assert osd_build("verify", one / "dataset").returncode == STOPPED
+    assert osd_build("run", one).returncode == 0
+    assert {name: digest for name, (digest, _) in digests(one / "dataset").items()} == before
+    for strip in (one / "media" / "evidence").rglob("*.parquet"):
+        strip.unlink()
+    stopped = osd_build("run", one, "--set", "score.motion.pairs=5")
+    assert stopped.returncode == STOPPED
+    assert "osd-build retry RUN scan" in stopped.stderr
+    assert "Traceback" not in stopped.stderr
+    assert "2 " in osd_build("retry", one, "scan").stdout
+    assert osd_build("run", one).returncode == 0
+    assert {name: digest for name, (digest, _) in digests(one / "dataset").items()} == before

@@ -22,7 +22,8 @@ from typing import ClassVar
 
 from builder.records import Score
 from builder.stage import settings
-from builder.stages.score import Frames, Scorer
+from builder.frames import Frames
+from builder.stages.score import Scorer
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,9 +5,10 @@ from typing import ClassVar
 
 import cv2
 
+from builder.frames import Frames
 from builder.records import Score
 from builder.stage import settings
-from builder.stages.score import Frames, Scorer
+from builder.stages.score import Scorer
 
 BLACK_LUMA, BLACK_SHARE = 0.10 * 255, 0.98  # FFmpeg blackdetect's pixel_black_th and picture_black_ratio_th
 

@@ -9,9 +9,10 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from builder.errors import ItemError
+from builder.frames import Frames
 from builder.records import Clip, Score
 from builder.stage import settings
-from builder.stages.score import Frames, Scorer
+from builder.stages.score import Scorer
 
 STILL = 0.3  # percent of the diagonal a second: below it nothing is seen to move
 LEAST_FRAMES = 2

@@ -8,9 +8,10 @@ import cv2
 from numpy.typing import NDArray
 from pydantic import Field
 
+from builder.frames import Frames
 from builder.records import Score
 from builder.stage import settings
-from builder.stages.score import Frames, Scorer
+from builder.stages.score import Scorer
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,10 +9,11 @@ import cv2
 from numpy.typing import NDArray
 from pydantic import Field
 
+from builder.frames import Frames
 from builder.pretrained.ppocr import PPOCR, SHA256, Line
 from builder.records import Score
 from builder.stage import Resources, settings
-from builder.stages.score import Frames, Scorer
+from builder.stages.score import Scorer
 
 SURE = 0.9
 

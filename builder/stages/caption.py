@@ -2,9 +2,9 @@
 
 from typing import ClassVar
 
+from builder.frames import Frames
 from builder.records import Caption, Clip, Scanned, Verdict
 from builder.stage import Item, Stage, execution, settings
-from builder.stages.score import Frames
 
 
 @settings

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import ClassVar
 
+from builder.frames import open_evidence
 from builder.media.evidence import Evidence
 from builder.records import Scanned, Shots
 from builder.stage import Item, Stage
@@ -24,6 +25,6 @@ class Detector(Stage[Scanned, Shots]):
 
     # -- given
     def each(self, item: Item[Scanned]) -> Sequence[Shots]:
-        evidence = Evidence(self.context.storage.path(item.row.evidence))
+        evidence = open_evidence(self.context.storage.path(item.row.evidence))
         edges = (0, *(int(c) for c in self.cuts(evidence, item.row)), item.row.frames)
         return [Shots(item.row.video_id, self.plugin, starts=edges[:-1], ends=edges[1:])]

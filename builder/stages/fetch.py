@@ -50,6 +50,9 @@ class Fetch(Stage[Found, Fetched]):
         limits = Limits(self.max_size_bytes, self.silence_s, self.deadline_s, self.attempts)
         return Client(limits, self.contact)
 
+    def files(self, row: Fetched) -> Sequence[str]:
+        return () if row.root else (row.path,)
+
     def close(self) -> None:
         if "client" in vars(self):
             vars(self).pop("client").close()

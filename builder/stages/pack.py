@@ -46,6 +46,9 @@ class Pack(Stage[Planned, Packed]):
     def joins(self) -> tuple[str, ...]:
         return ("split", "scan", "merge", *self.scores, *self.captions)
 
+    def files(self, row: Packed) -> Sequence[str]:
+        return (f"{DATASET}/{row.shard}",)
+
     def batch(self, items: Sequence[Item[Planned]]) -> list[Sequence[Packed] | Failure]:
         from shards.write import write_shard
 

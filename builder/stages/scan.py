@@ -36,6 +36,9 @@ class Scan(Stage[SourceVideo, Scanned]):
         """The bytes, which the id stands for: a licence or title set right decodes nothing again."""
         return row.id
 
+    def files(self, row: Scanned) -> Sequence[str]:
+        return row.evidence, row.strip
+
     def each(self, item: Item[SourceVideo]) -> Sequence[Scanned]:
         from builder.media.decode import ScanSettings, scan
 

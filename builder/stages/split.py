@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar
 from pydantic import Field
 
 from builder.errors import Filtered
-from builder.media.evidence import Evidence
+from builder.frames import open_evidence
 from builder.records import Clip, Scanned, Shots
 from builder.stage import Item, Stage, settings
 
@@ -35,7 +35,7 @@ class Split(Stage[Shots, Clip]):
 
     def each(self, item: Item[Shots]) -> Sequence[Clip]:
         scan, shots = item.get(Scanned), item.row
-        evidence = Evidence(self.context.storage.path(scan.evidence))
+        evidence = open_evidence(self.context.storage.path(scan.evidence))
         ends = [*(int(p) for p in evidence.pts), scan.end_pts]
         clip = partial(clip_of, scan, ends)
         clips = [clip(a, b) for a, b in self._spans(shots, scan)]

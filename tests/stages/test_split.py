@@ -39,14 +39,15 @@ def write_video(path: Path, shots: list[int], step: int = 1) -> None:
 
 def scanned(folder: Path, shots: list[int], step: int = 1) -> tuple[Scanned, Context]:
     write_video(folder / "video.mp4", shots, step)
-    facts = scan(folder / "video.mp4", folder / "evidence", folder / "strip", ScanSettings())
+    evidence = f"evidence-{shots}"  # a name never means two contents
+    facts = scan(folder / "video.mp4", folder / evidence, folder / "strip", ScanSettings())
     names = ("frames", "width", "height", "fps", "duration_s", "start_pts", "end_pts", "time_base", "vfr")
     row = Scanned(
         video_id="ab" * 10,
         **{name: getattr(facts, name) for name in names},
         decode_errors=0,
         strip_frames=1,
-        evidence="evidence",
+        evidence=evidence,
         strip="strip",
     )
     return row, Context(Storage(folder))

@@ -1,0 +1,75 @@
+"""What the decode pass kept of a video, for whoever looks at it later: nothing here decodes video."""
+
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from builder.errors import RunError
+from builder.records import Clip, Scanned
+from builder.storage import Storage
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from builder.media.evidence import Evidence, Strip
+
+
+class Frames:
+    """What the decode pass kept of one clip. Nothing is decoded here; each part is read when it is first asked for."""
+
+    def __init__(self, clip: Clip, scan: Scanned, storage: Storage) -> None:
+        self.clip, self.scan, self.storage = clip, scan, storage
+
+    @property
+    def strip(self) -> "Strip":
+        return open_strip(self.storage.path(self.scan.strip))
+
+    @property
+    def evidence(self) -> "Evidence":
+        return open_evidence(self.storage.path(self.scan.evidence))
+
+    @cached_property
+    def picks(self) -> list[int]:
+        """Indices into the strip of the frames inside the clip; the nearest one when none is."""
+        inside = [int(i) for i in self.strip.between(self.clip.start_pts, self.clip.end_pts)]
+        middle = (self.clip.start_frame + self.clip.end_frame) // 2
+        return inside or [int(abs(self.strip.frames - middle).argmin())]
+
+    def spread(self, count: int) -> list[int]:
+        """At most `count` of `picks`, evenly spread over the clip (the middle one for 1)."""
+        n = len(self.picks)
+        return self.picks if n <= count else [self.picks[(2 * i + 1) * n // (2 * count)] for i in range(count)]
+
+    def images(self, count: int | None = None) -> list["NDArray[Any]"]:
+        """Upright RGB strip frames, uint8 (h, w, 3), short side at most 480."""
+        return [self.strip.image(i) for i in (self.picks if count is None else self.spread(count))]
+
+    def times_s(self, count: int | None = None) -> list[float]:
+        """Source times of what `images` gives."""
+        return [float(self.strip.times_s[i]) for i in (self.picks if count is None else self.spread(count))]
+
+    def thumbs(self) -> "NDArray[Any]":
+        """A 48x27 RGB thumbnail of every frame of the clip, uint8 (n, 27, 48, 3)."""
+        return self.evidence.thumbs(self.clip.start_frame, self.clip.end_frame)
+
+
+@lru_cache(maxsize=2)
+def open_strip(path: Path) -> "Strip":
+    """Kept open while the clips of one video pass by; files are named by their content, so they never change."""
+    from builder.media.evidence import Strip
+
+    return Strip(here(path))
+
+
+@lru_cache(maxsize=2)
+def open_evidence(path: Path) -> "Evidence":
+    from builder.media.evidence import Evidence
+
+    return Evidence(here(path))
+
+
+def here(path: Path) -> Path:
+    """Raises RunError when a file that a row names was removed from the run's folder."""
+    if not path.exists():
+        raise RunError(f"{path} is gone; `osd-build retry RUN scan`, then run again, to make it anew")
+    return path
