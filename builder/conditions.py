@@ -39,38 +39,18 @@ class Condition(Protocol):
 
 
 @dataclass(frozen=True)
-class Compare:
+class Bound:
+    """A test of one value; `says` are the words that follow "is not" when it fails."""
+
     name: str
-    test: str
-    bound: float
+    says: str
+    holds: Callable[[float], bool]
 
     def failed(self, values: Mapping[str, float]) -> list[str]:
         value = values.get(self.name)
         if value is None:
             return [f"{self.name} has no value"]
-        return (
-            []
-            if COMPARE[self.test](value, self.bound)
-            else [f"{self.name} {value:.4g} is not {self.test} {self.bound:g}"]
-        )
-
-    def names(self) -> Iterator[str]:
-        yield self.name
-
-
-@dataclass(frozen=True)
-class Between:
-    name: str
-    low: float
-    high: float
-
-    def failed(self, values: Mapping[str, float]) -> list[str]:
-        value = values.get(self.name)
-        if value is None:
-            return [f"{self.name} has no value"]
-        return (
-            [] if self.low <= value <= self.high else [f"{self.name} {value:.4g} is not in {self.low:g}..{self.high:g}"]
-        )
+        return [] if self.holds(value) else [f"{self.name} {value:.4g} is not {self.says}"]
 
     def names(self) -> Iterator[str]:
         yield self.name
@@ -102,9 +82,11 @@ def parse(text: str) -> Condition:
     if m := GROUP.fullmatch(text):
         return Group(m[1], tuple(parse(part) for part in top_level(m[2])))
     if m := RANGE.fullmatch(text):
-        return Between(m[1], float(m[2]), float(m[3]))
+        low, high = float(m[2]), float(m[3])
+        return Bound(m[1], f"in {low:g}..{high:g}", lambda value: low <= value <= high)
     if m := SIMPLE.fullmatch(text):
-        return Compare(m[1], m[2], float(m[3]))
+        test, bound = COMPARE[m[2]], float(m[3])
+        return Bound(m[1], f"{m[2]} {bound:g}", lambda value: test(value, bound))
     raise ConfigError(
         f"cannot read the condition {text!r}; write for example `text.area <= 0.02`, `motion.flow in 0.5..30` "
         "or `any(a.b < 1, c.d > 2)`"

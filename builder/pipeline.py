@@ -39,6 +39,9 @@ class Run:
     root: Path
     config: Config
 
+    def __reduce__(self) -> tuple[type["Run"], tuple[Path, Config]]:
+        return Run, (self.root, self.config)  # without what is cached here
+
     @cached_property
     def storage(self) -> Storage:
         return Storage(self.root)

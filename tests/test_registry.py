@@ -94,4 +94,4 @@ def test_a_scorer_of_another_package(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", code, run], env=environment, capture_output=True, text=True, check=False, cwd=tmp_path
     )
-    assert done.stdout == "['score.length']\n", done.stderr
+    assert "'score.length'" in done.stdout, done.stderr
