@@ -49,6 +49,12 @@ class Board:
     def finished(self) -> bool:
         return all(self._left(name) == 0 for name in self.wanted)
 
+    def close(self) -> None:
+        """All that was wanted is made: leave its tables tidy."""
+        for name in self.wanted:
+            job = self.jobs[name]
+            job.target.close(job.layout.parts(job.stage.grain) or 1)
+
     def progress(self) -> dict[str, tuple[int, int | None]]:
         """Finished units and all units, by wanted table."""
         return {n: ((u or 0) - self._left(n), u) for n, j in self.jobs.items() if n in self.wanted for u in [j.units()]}
@@ -61,10 +67,10 @@ class Board:
         return int(not self.done[name]) if job.stage.whole else len(self.waiting[name]) - len(self.done[name])
 
     def _open(self) -> None:
-        """Set up the jobs whose number of units has become known."""
+        """Set up the jobs whose number of units has become known, and can no longer change."""
         for name, job in self.jobs.items():
             total = job.units()
-            if name in self.waiting or total is None or job.needs(0) is None:
+            if name in self.waiting or total is None or job.needs(0) is None or self._undecided(job):
                 continue
             self.waiting[name] = {}
             for n in range(total):
@@ -74,6 +80,12 @@ class Board:
             for n, missing in list(self.waiting[name].items()):
                 if missing == 0:
                     self._arrive(job, n)
+
+    def _undecided(self, job: Job) -> bool:
+        """Whether a stage still to be made may cut this job's tables, or those it reads, into other parts."""
+        open_grains = {g for j in self.jobs.values() if not self.done[j.target.name] for g in j.stage.decides}
+        own = set() if job.stage.whole else {job.stage.grain}
+        return bool(open_grains & (own | {job.grains[name] for name in job.reads()}))
 
     def _arrive(self, job: Job, n: int) -> None:
         """Everything unit n is made from is there: it is done already, or it can be made."""

@@ -1,5 +1,6 @@
 """osd-build: the command line. Each command parses, calls one function, and prints."""
 
+import signal
 import sys
 from pathlib import Path
 from typing import Annotated, NoReturn
@@ -112,7 +113,9 @@ def verify(dataset: FolderArg) -> None:
     problems = check(dataset)
     for problem in problems:
         typer.echo(f"{problem.path}: {problem.what}", err=True)
-    typer.echo(f"{dataset}: {f'{len(problems)} problems' if problems else 'verified'}")
+    if any(problem.path == "manifest.json" for problem in problems) and (dataset / "dataset").is_dir():
+        typer.echo(f"{dataset} is a run; its dataset is {dataset / 'dataset'}", err=True)
+    typer.echo(f"{dataset}: {f'problems: {len(problems)}' if problems else 'verified'}")
     raise typer.Exit(1 if problems else 0)
 
 
@@ -129,16 +132,18 @@ def status(run: RunArg, sets: SetOpt = None) -> None:
 @app.command()
 def retry(
     run: RunArg,
-    stage: Annotated[str, typer.Argument(help="A stage's table, for example fetch or caption.describe.")],
+    stage: Annotated[str, typer.Argument(help="A stage's table, as fetch or caption.describe; else all.")] = "",
     kind: Annotated[str, typer.Option(help="Only failures of this kind; else all that may go away.")] = "",
     sets: SetOpt = None,
 ) -> None:
-    """Forget failures, so that the next run tries those items again."""
+    """Forget failures, and rows whose files are gone, so that the next run tries those items again."""
     from builder.execute import open_run
     from builder.retry import forget
 
-    count = forget(open_run(run, sets or ()), stage, kind)
-    typer.echo(f"{count} failures of {stage} forgotten; now run: osd-build run {run}")
+    count, left = forget(open_run(run, sets or ()), stage, kind)
+    typer.echo(f"{count} forgotten; now run: osd-build run {run}" if count else "nothing to forget")
+    for what, times in left.items():
+        typer.echo(f"  stays: {times} of {what}")
 
 
 @app.command()
@@ -165,6 +170,7 @@ def doctor() -> None:
 
 def main() -> None:
     """Entry point. Exit codes: 0 done, 1 stopped, 2 wrong configuration, 3 done but some items failed, 130 Ctrl-C."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: workers are stopped too
     try:
         app()
     except ConfigError as error:

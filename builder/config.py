@@ -8,9 +8,9 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 
 from builder.errors import ConfigError
 from builder.stage import execution, settings
@@ -23,8 +23,8 @@ FILE = "build.toml"
 class RunSettings:
     """How the run as a whole goes. `workers` 0 means one per core, `ranks` 0 one per GPU (one in all without GPUs)."""
 
-    workers: int = execution(default=0)
-    ranks: int = execution(default=0)
+    workers: Annotated[int, Field(ge=0)] = execution(default=0)
+    ranks: Annotated[int, Field(ge=0)] = execution(default=0)
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class Config:
         try:
             return TypeAdapter(cls).validate_python(dict(values))
         except ConfigError as error:  # of a class that reads its values itself, as conditions are
-            raise ConfigError(f"{self.where(name)}: [{name}] {error}") from None
+            raise ConfigError(f"{self.where(name, next(iter(values), ''))}: [{name}] {error}") from None
         except ValidationError as error:
             first = error.errors()[0]
             key = str(first["loc"][0]) if first["loc"] else ""
@@ -82,7 +82,8 @@ class Config:
     def where(self, section: str, key: str = "") -> str:
         """`build.toml line 12`, or the `--set` that says so."""
         for override in self.overrides:
-            if override.partition("=")[0].strip() == f"{section}.{key}":
+            name = override.partition("=")[0].strip()
+            if name == f"{section}.{key}" or (not key and name.startswith(f"{section}.")):
                 return f"--set {override}"
         line = locate(self.text, section, key)
         return f"{self.path} line {line}" if line else str(self.path)
@@ -97,7 +98,7 @@ def load(path: Path, overrides: Sequence[str] = ()) -> Config:
     Raises:
         ConfigError: there is none, it is no TOML, or an override is malformed.
     """
-    file = path / FILE if path.is_dir() else path
+    file = path if path.suffix == ".toml" else path / FILE
     try:
         text = file.read_text(encoding="utf-8")
         values = tomllib.loads(text)

@@ -10,7 +10,7 @@ from typing import Any
 from builder.card import CaptionerFacts, CardFacts, FunnelStep, render
 from builder.errors import RunError
 from builder.pipeline import Run
-from builder.records import Caption, Packed, Score
+from builder.records import Caption, Packed, Planned, Score
 from builder.report.funnel import funnel
 from builder.stages.judge import Judge
 from builder.stages.pack import DATASET
@@ -27,21 +27,20 @@ def write_dataset(run: Run) -> None:
     """Write everything but the shards; the manifest last. Shards of an earlier plan are removed.
 
     Raises:
-        RunError: no clip was kept.
+        RunError: plan and shards do not agree.
     """
     packed: Table[Packed] = Table(run.storage, "pack", Packed)
     shards = {row.shard: row for row in packed.rows()}
-    if not shards:
-        raise RunError("no clip is left to pack; `osd-build status` shows where they went")
+    check_complete(run, packed)
     folder = run.storage.path(DATASET)
-    run.storage.remove(f"{DATASET}/{NAME}")  # until it is back, the folder does not claim to be complete
-    for name in run.storage.walk(f"{DATASET}/data"):
-        if name.removeprefix(f"{DATASET}/") not in shards:
-            run.storage.remove(name)
     scores, captioners = columns(run)
     with run.storage.scratch() as path:
         digest = write_index(path, index_rows(packed), scores, captioners)
+        run.storage.remove(f"{DATASET}/{NAME}")  # until it is back, the folder does not claim to be complete
         run.storage.adopt(path, f"{DATASET}/{INDEX_NAME}")
+    for name in run.storage.walk(f"{DATASET}/data"):
+        if name.removeprefix(f"{DATASET}/") not in shards:
+            run.storage.remove(name)
     samples = Counter(row.shard for row in packed.rows())
     entries = [ShardEntry(n, samples[n], r.shard_size_bytes, r.shard_sha256) for n, r in sorted(shards.items())]
     header = Header(name_of(run), f"osd-build {version('open-sora-dataset')}", scores, captioners)
@@ -49,6 +48,14 @@ def write_dataset(run: Run) -> None:
     run.storage.write(f"{DATASET}/README.md", render(folder, manifest, card_facts(run, captioners)).encode())
     run.storage.write(f"{DATASET}/{LOADER}", loader_source())
     run.storage.write(f"{DATASET}/{NAME}", manifest.to_json().encode())
+
+
+def check_complete(run: Run, packed: Table[Packed]) -> None:
+    """Every clip that is planned was packed or failed to be: a dataset never lacks a clip without a word."""
+    planned = {row.id for row in Table(run.storage, "plan", Planned).rows()}
+    answered = {key for n in packed.parts() for key in packed.read(n).answers}
+    if planned != answered:
+        raise RunError(f"{len(planned ^ answered)} clips of the plan are not in step with what is packed; run again")
 
 
 def name_of(run: Run) -> str:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from builder import config
 from builder.engine import Receipt
+from builder.errors import RunError
 from builder.pipeline import Run, check_conditions
 from builder.progress import Progress, show_funnel
 from builder.report.funnel import Count, funnel
@@ -41,10 +42,24 @@ def execute(folder: Path, verbs: Sequence[str], overrides: Sequence[str] = ()) -
     show_funnel(counts)
     code = report(counts, run)
     if "pack" in verbs:
-        from builder.dataset import write_dataset
-
-        write_dataset(run)
+        finish(run, counts)
     return code
+
+
+def finish(run: Run, counts: Sequence[Count]) -> None:
+    """Write what belongs to the dataset beside its shards.
+
+    Raises:
+        RunError: no clip was kept.
+    """
+    if not any(count.kept for count in counts if count.table == "pack"):
+        raise RunError(
+            "no clip is left to pack, the table above shows where they went; "
+            f"{run.root / 'dataset'} is as an earlier run left it, if one did"
+        )
+    from builder.dataset import write_dataset
+
+    write_dataset(run)
 
 
 def receipts(run: Run, wanted: set[str], progress: Progress) -> Iterator[Receipt]:
@@ -68,5 +83,7 @@ def report(counts: Sequence[Count], run: Run) -> int:
         print(f"  {table} {failure.item_id}: {failure.kind}: {failure.message}", file=sys.stderr)  # noqa: T201
     if failed:
         tables = ", ".join(sorted({f"{run.root}/{table}.failures" for table, _ in failed}))
-        print(f"{len(failed)} items failed; all of them: {tables}", file=sys.stderr)  # noqa: T201
+        print(f"failed: {len(failed)}; all of them are in {tables}", file=sys.stderr)  # noqa: T201
+        tries = sorted({f"osd-build retry {run.root} {table} --kind {f.kind}" for table, f in failed})
+        print("to try some again:\n  " + "\n  ".join(tries), file=sys.stderr)  # noqa: T201
     return SOME_FAILED if failed else OK

@@ -22,11 +22,11 @@ class Frames:
 
     @property
     def strip(self) -> "Strip":
-        return open_strip(self.storage.path(self.scan.strip))
+        return open_strip(self.storage, self.scan.strip)
 
     @property
     def evidence(self) -> "Evidence":
-        return open_evidence(self.storage.path(self.scan.evidence))
+        return open_evidence(self.storage, self.scan.evidence)
 
     @cached_property
     def picks(self) -> list[int]:
@@ -54,22 +54,22 @@ class Frames:
 
 
 @lru_cache(maxsize=2)
-def open_strip(path: Path) -> "Strip":
+def open_strip(storage: Storage, name: str) -> "Strip":
     """Kept open while the clips of one video pass by; files are named by their content, so they never change."""
     from builder.media.evidence import Strip
 
-    return Strip(here(path))
+    return Strip(intact(storage, name))
 
 
 @lru_cache(maxsize=2)
-def open_evidence(path: Path) -> "Evidence":
+def open_evidence(storage: Storage, name: str) -> "Evidence":
     from builder.media.evidence import Evidence
 
-    return Evidence(here(path))
+    return Evidence(intact(storage, name))
 
 
-def here(path: Path) -> Path:
-    """Raises RunError when a file that a row names was removed from the run's folder."""
-    if not path.exists():
-        raise RunError(f"{path} is gone; `osd-build retry RUN scan`, then run again, to make it anew")
-    return path
+def intact(storage: Storage, name: str) -> Path:
+    """Raises RunError when a file that a row names was removed or has been damaged."""
+    if not storage.intact(name):
+        raise RunError(f"{storage.path(name)} is gone or damaged; `osd-build retry RUN scan`, then run again")
+    return storage.path(name)

@@ -9,11 +9,13 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from builder.errors import RunError
 from builder.storage import Storage
 
 FINEST = 1 << 13  # no folder holds more than 10,000 parts
 VIDEOS_PER_PART = 2
 CLIPS_PER_PART = 1024
+NUMBER = re.compile("[1-9][0-9]{0,5}")
 HASH = re.compile("[0-9a-f]{8}")
 MIN_CLIP_PARTS = 16  # small runs too keep several workers busy
 
@@ -35,9 +37,12 @@ class Layout:
         if self.seen is not None and grain in self.seen:
             return self.seen[grain]
         try:
-            parts = int(self.storage.read(f"layout/{grain}"))
+            text = self.storage.read(f"layout/{grain}").decode("ascii", "replace")
         except FileNotFoundError:
             return None
+        if not NUMBER.fullmatch(text) or (grain != "shard" and int(text).bit_count() != 1):
+            raise RunError(f"{self.storage.path('layout')} is damaged; remove that folder and run again")
+        parts = int(text)
         if self.seen is not None:
             self.seen[grain] = parts
         return parts

@@ -65,9 +65,13 @@ class Run:
             kind, name = entry.get("kind", ""), str(entry.get("name", entry.get("kind", "")))
             if not NAME.fullmatch(name) or name in named:
                 why = "is used twice" if name in named else "may hold a-z, 0-9, - and _ only"
-                raise ConfigError(f"{self.config.where('source')}: the source name {name!r} {why}")
+                raise ConfigError(f"{self.config.where('source', 'name')}: the source name {name!r} {why}")
             values = {k: v for k, v in entry.items() if k not in ("kind", "name")}
-            named[name] = self.config.build(registry.find("sources", Source, kind), "source", values)
+            try:
+                found = registry.find("sources", Source, kind)
+            except ConfigError as error:
+                raise ConfigError(f"{self.config.where('source', 'kind')}: {error}") from None
+            named[name] = self.config.build(found, "source", values)
         return named
 
     @cached_property

@@ -1,26 +1,34 @@
-"""Forget answers, so that their items are tried again: failures, and rows whose files are gone."""
+"""Forget answers, so that their items are tried again: failures, and rows whose files are gone or damaged."""
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 
 from builder.engine import Job
 from builder.errors import ConfigError
 from builder.pipeline import Run
-from builder.records import Record
+from builder.records import Fetched, Record
 from builder.table import Answer
 
 
-def forget(run: Run, table: str, kind: str = "") -> int:
-    """Drop from `table` failures of `kind` (without one: all retryable) and what was lost. Returns how many.
+def forget(run: Run, table: str = "", kind: str = "") -> tuple[int, Counter[str]]:
+    """Drop from `table` (or from all) failures of `kind` (or all retryable ones), and what was lost.
+
+    Of a downloaded video that failed to be scanned the file is dropped too: it is downloaded anew. Returns how many
+    answers were forgotten, and the failures that stay, as `<table> --kind <kind>`.
 
     Raises:
         ConfigError: the run has no such table.
     """
     jobs = {job.target.name: job for job in run.jobs()}
-    if table not in jobs:
+    if table and table not in jobs:
         raise ConfigError(f"no stage writes {table!r}; there are: {', '.join(jobs)}")
-    job = jobs[table]
-    return drop(job, lambda answer: failed(answer, kind) or lost(answer, job))
+    chosen = [job for name, job in jobs.items() if not table or name == table]
+    if "scan" in (table, *(jobs if not table else ())):
+        drop_downloads(run, jobs["scan"], kind)
+        chosen = [jobs["fetch"], *(job for job in chosen if job.target.name != "fetch")]
+    count = sum(drop(job, lambda a, job=job: failed(a, kind) or lost(a, job)) for job in chosen)  # type: ignore[misc]
+    return count, remaining(chosen)
 
 
 def forget_lost(run: Run, table: str) -> int:
@@ -40,6 +48,16 @@ def drop(job: Job, unwanted: Callable[[Answer[Record]], bool]) -> int:
     return count
 
 
+def drop_downloads(run: Run, scan: Job, kind: str) -> None:
+    """Remove our copy of videos whose scan is to be forgotten; a user's own files are never touched."""
+    parts = (scan.target.read(n) for n in scan.target.parts())
+    wanted = {key for part in parts for key, answer in part.answers.items() if failed(answer, kind)}
+    fetched = next(job.target for job in run.jobs() if job.target.name == "fetch")
+    for row in fetched.rows():
+        if isinstance(row, Fetched) and row.video_id in wanted and not row.root:
+            run.storage.remove(row.path)
+
+
 def failed(answer: Answer[Record], kind: str) -> bool:
     failure = answer.failure
     if failure is None or failure.filtered:
@@ -48,5 +66,12 @@ def failed(answer: Answer[Record], kind: str) -> bool:
 
 
 def lost(answer: Answer[Record], job: Job) -> bool:
-    storage = job.target.storage
-    return any(not storage.exists(name) for row in answer.rows for name in job.stage.files(row))
+    named = (item for row in answer.rows for item in job.stage.files(row).items())
+    return any(not job.target.storage.intact(name, size_bytes) for name, size_bytes in named)
+
+
+def remaining(jobs: list[Job]) -> Counter[str]:
+    answers = (
+        (job.target.name, a) for job in jobs for n in job.target.parts() for a in job.target.read(n).answers.values()
+    )
+    return Counter(f"{name} --kind {a.failure.kind}" for name, a in answers if a.failure and not a.failure.filtered)

@@ -130,6 +130,7 @@ class Stage(Generic[In, Out]):
     version: ClassVar[int] = 1  # raise it when the same settings begin to give other results
     needs: ClassVar[Resources] = Resources()
     whole: ClassVar[bool] = False  # sees the whole main table and runs once
+    decides: ClassVar[tuple[str, ...]] = ()  # of a whole stage: the grains whose numbers of parts `parts` gives
     atomic: ClassVar[bool] = False  # one changed input redoes its whole unit (a shard is one file)
     pinned: ClassVar[bool] = False  # main rows already hold the digest of all that is joined
 
@@ -180,9 +181,9 @@ class Stage(Generic[In, Out]):
         """Of a whole stage: the part that a row goes to."""
         return bucket(row.id, parts)
 
-    def files(self, row: Out) -> Sequence[str]:
-        """The run's files that a row stands for: without them the row is worth nothing and is made again."""
-        return ()
+    def files(self, row: Out) -> Mapping[str, int]:
+        """The run's files that a row stands for, with their size in bytes (0: not known). Without them it is void."""
+        return {}
 
     def identity(self) -> Mapping[str, str]:
         """What else decides the results: the revision or hash of a model, the hash of a prompt."""

@@ -6,7 +6,9 @@ it was written elsewhere, synced and renamed. A reader never sees half a file an
 
 import contextlib
 import errno
+import hashlib
 import os
+import re
 import socket
 import threading
 from collections.abc import Iterator, Sequence
@@ -16,6 +18,7 @@ from typing import BinaryIO
 
 from builder.errors import RunError
 
+CONTENT = re.compile(r"-([0-9a-f]{8})\.parquet$")
 SCRATCH = ".scratch"
 _serial = count()
 
@@ -96,6 +99,21 @@ class Storage:
             temporary.replace(target)
             sync(target.parent)
 
+    def adopt_by_content(self, temporary: Path, stem: str) -> str:
+        """As `adopt`, under `stem`-<8 digits of the content's sha256>.parquet, which is returned: a name that a row
+        holds can then never come to mean another content."""
+        name = f"{stem}-{sha256_of(temporary)[:8]}.parquet"
+        if not self.exists(name):
+            self.adopt(temporary, name)
+        return name
+
+    def intact(self, name: str, size_bytes: int = 0) -> bool:
+        """Whether the file is there, has the size expected and, if its name tells of its content, holds that."""
+        told, path = CONTENT.search(name), self.path(name)
+        if not path.is_file() or (size_bytes and path.stat().st_size != size_bytes):
+            return False
+        return told is None or sha256_of(path)[:8] == told[1]
+
     def remove(self, name: str) -> None:
         self.path(name).unlink(missing_ok=True)
 
@@ -105,6 +123,11 @@ class Storage:
             host, _, rest = name.rpartition("-")[0].rpartition("-")[0].rpartition("-")
             if host == socket.gethostname() and rest.isdigit() and not Path(f"/proc/{rest}").exists():
                 self.remove(f"{SCRATCH}/{name}")
+
+
+def sha256_of(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def version(stat: os.stat_result) -> str:

@@ -143,8 +143,9 @@ class Table(Generic[R]):
             self.storage.remove(f"{self.name}.failures/{part_name(n)}")
             self.storage.remove(f"{self.name}/{part_name(n)}")
 
-    def close(self) -> None:
-        """Every part is done: drop what a kill left beside them, and save the stamps for a quick resume."""
+    def close(self, parts: int) -> None:
+        """All of `parts` parts are done: drop what a kill or an earlier plan left; save stamps for a quick resume."""
+        self.remove_parts_from(parts)
         for name in self.storage.list(self.name):
             if name.startswith("piece-"):
                 self.storage.remove(f"{self.name}/{name}")

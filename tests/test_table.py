@@ -232,7 +232,7 @@ def test_files_of_other_names_are_left_alone(storage: Storage) -> None:
 def filled(root: Path, parts: int = 4) -> Table[Older]:
     for n in range(parts):
         table = write(Storage(root), Older(str(n), n), part=n)
-    table.close()
+    table.close(100)
     return table
 
 
@@ -251,7 +251,7 @@ def test_a_deleted_index_is_rebuilt(tmp_path: Path) -> None:
     table = filled(tmp_path)
     (tmp_path / "t" / "_index.parquet").unlink()
     assert stamps(tmp_path) == (table.stamps(), 4)
-    Table(Storage(tmp_path), "t", Older).close()
+    Table(Storage(tmp_path), "t", Older).close(100)
     assert stamps(tmp_path) == (table.stamps(), 0)
 
 
@@ -286,13 +286,13 @@ def test_a_stale_index_is_not_believed(tmp_path: Path) -> None:
 def test_an_index_that_is_up_to_date_is_not_written_again(tmp_path: Path) -> None:
     filled(tmp_path)
     before = Storage(tmp_path).list("t")
-    Table(Storage(tmp_path), "t", Older).close()
+    Table(Storage(tmp_path), "t", Older).close(100)
     assert Storage(tmp_path).list("t") == before
 
 
 def test_closing_drops_pieces_of_units_that_are_done(tmp_path: Path) -> None:
     table = filled(tmp_path)
     table.write_piece(1, "s", answers(Older("1", 1)))
-    table.close()
+    table.close(100)
     assert table.pieces(1) == []
     assert table.parts() == [0, 1, 2, 3]

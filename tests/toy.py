@@ -63,6 +63,7 @@ class Spell(Stage[SourceSpec, Word]):
     writes: ClassVar[type[Word]] = Word
     grain: ClassVar[str] = "video"
     whole: ClassVar[bool] = True
+    decides: ClassVar[tuple[str, ...]] = ("video", "clip")
 
     video_parts: int = 4
     clip_parts: int = 2
@@ -225,8 +226,7 @@ class ToyRun:
             board.account(receipt)
             yield receipt
         assert board.finished()
-        for job in jobs.values():
-            job.target.close()
+        board.close()
 
     def bytes(self) -> dict[str, bytes]:
         """What must be the same however a run came about: parts, failures, files; not pieces, memos, receipts."""

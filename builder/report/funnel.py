@@ -55,7 +55,8 @@ def funnel(run: Run) -> list[Count]:
 
 def count(job: Job, finished: int, units: int | None) -> Count:
     answers: dict[str, list[Answer[Record]]] = {}
-    for n in job.target.parts():
+    total = job.layout.parts(job.stage.grain) or 0
+    for n in (n for n in job.target.parts() if n < total):
         for key, answer in job.target.read(n).answers.items():
             answers.setdefault(key, []).append(answer)
     result = Count(job.target.name, finished=finished, units=units)

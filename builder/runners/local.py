@@ -35,6 +35,9 @@ class LocalRunner:
         self.workers = workers or run.settings.workers or os.cpu_count() or 1
         self.pools: dict[bool, ProcessPoolExecutor] = {}
         self.flying: dict[Future[Receipt], tuple[Unit, bool]] = {}
+        self.context = multiprocessing.get_context("forkserver")
+        self.context.set_forkserver_preload(PRELOAD)  # workers and their guarded decoders share one fork server
+        self.held, self.life = self.context.Pipe(duplex=False)  # workers leave when `life` is closed
 
     def __call__(self, wanted: set[str], watch: Callable[[Board], None] = lambda board: None) -> Iterator[Receipt]:
         """Yield a receipt per unit made; units that are up to date are passed over. `watch` sees every change.
@@ -56,9 +59,7 @@ class LocalRunner:
         finally:
             self._close()
         watch(board)
-        for job in jobs:
-            if job.target.name in wanted:
-                job.target.close()
+        board.close()
 
     def _submit(self, board: Board) -> None:
         for gpu in (False, True):
@@ -124,11 +125,8 @@ class LocalRunner:
         return self.pools[gpu]
 
     def _new_pool(self, gpu: bool, workers: int) -> ProcessPoolExecutor:
-        context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload(PRELOAD)  # workers and their guarded decoders share one fork server
-        return ProcessPoolExecutor(
-            workers, context, worker.start, (self.run, queue_of(context, workers) if gpu else None)
-        )
+        ranks = queue_of(self.context, workers) if gpu else None
+        return ProcessPoolExecutor(workers, self.context, worker.start, (self.run, self.held, ranks))
 
     def _close(self) -> None:
         """Stop all workers at once: what they had in hand is redone, what they finished is on disk."""

@@ -62,6 +62,8 @@ class LaunchedRunner:
                 for unit in slice_of(board, table, state.process_index, state.num_processes):
                     yield worker.make(unit)
                 state.wait_for_everyone()
+            if state.is_main_process:
+                Board(list(worker.jobs.values()), set(wanted)).close()
 
 
 def slice_of(board: Board, table: str, rank: int, world: int) -> list[Unit]:

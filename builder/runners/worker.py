@@ -2,9 +2,11 @@
 
 import os
 import signal
+import threading
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -37,10 +39,11 @@ class Worker:
 _worker: Worker
 
 
-def start(run: Run, ranks: Any = None) -> None:
+def start(run: Run, held: Connection, ranks: Any = None) -> None:
     """Process initialiser. One thread per library: workers are the parallelism, and sums never change their order."""
     global _worker  # noqa: PLW0603 (a pool process has no other place for what it has loaded)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+    threading.Thread(target=leave_with_parent, args=(held,), daemon=True).start()
     one_thread()
     device = "cpu"
     if ranks is not None:
@@ -48,6 +51,13 @@ def start(run: Run, ranks: Any = None) -> None:
 
         device = claim(*ranks.get())
     _worker = Worker(run, device)
+
+
+def leave_with_parent(held: Connection) -> None:
+    """The parent keeps the other end open as long as it lives; when it is killed, nobody waits for this process."""
+    with suppress(EOFError, OSError):
+        held.recv_bytes()
+    os._exit(1)
 
 
 def make(unit: Unit) -> Receipt:

@@ -25,6 +25,6 @@ class Detector(Stage[Scanned, Shots]):
 
     # -- given
     def each(self, item: Item[Scanned]) -> Sequence[Shots]:
-        evidence = open_evidence(self.context.storage.path(item.row.evidence))
+        evidence = open_evidence(self.context.storage, item.row.evidence)
         edges = (0, *(int(c) for c in self.cuts(evidence, item.row)), item.row.frames)
         return [Shots(item.row.video_id, self.plugin, starts=edges[:-1], ends=edges[1:])]

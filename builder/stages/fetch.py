@@ -5,7 +5,7 @@ import hashlib
 import json
 import os
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -50,8 +50,8 @@ class Fetch(Stage[Found, Fetched]):
         limits = Limits(self.max_size_bytes, self.silence_s, self.deadline_s, self.attempts)
         return Client(limits, self.contact)
 
-    def files(self, row: Fetched) -> Sequence[str]:
-        return () if row.root else (row.path,)
+    def files(self, row: Fetched) -> Mapping[str, int]:
+        return {} if row.root else {row.path: row.size_bytes}
 
     def close(self) -> None:
         if "client" in vars(self):

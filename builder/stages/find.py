@@ -61,6 +61,7 @@ class Find(Stage[SourceSpec, Found]):
     writes: ClassVar[type[Found]] = Found
     grain: ClassVar[str] = "found"
     whole: ClassVar[bool] = True
+    decides: ClassVar[tuple[str, ...]] = ("found",)
 
     def batch(self, items: Sequence[Item[SourceSpec]]) -> list[Sequence[Found] | Failure]:
         taken: set[str] = set()

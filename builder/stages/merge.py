@@ -20,6 +20,7 @@ class Merge(Stage[Fetched, SourceVideo]):
     writes: ClassVar[type[SourceVideo]] = SourceVideo
     grain: ClassVar[str] = "video"
     whole: ClassVar[bool] = True
+    decides: ClassVar[tuple[str, ...]] = ("video", "clip")
 
     def batch(self, items: Sequence[Item[Fetched]]) -> list[Sequence[SourceVideo] | Failure]:
         same: dict[str, list[str]] = {}

@@ -2,7 +2,7 @@
 
 import dataclasses
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
@@ -46,8 +46,8 @@ class Pack(Stage[Planned, Packed]):
     def joins(self) -> tuple[str, ...]:
         return ("split", "scan", "merge", *self.scores, *self.captions)
 
-    def files(self, row: Packed) -> Sequence[str]:
-        return (f"{DATASET}/{row.shard}",)
+    def files(self, row: Packed) -> Mapping[str, int]:
+        return {f"{DATASET}/{row.shard}": row.shard_size_bytes}
 
     def batch(self, items: Sequence[Item[Planned]]) -> list[Sequence[Packed] | Failure]:
         from shards.write import write_shard

@@ -28,6 +28,7 @@ class Plan(Stage[Verdict, Planned]):
     writes: ClassVar[type[Planned]] = Planned
     grain: ClassVar[str] = "shard"
     whole: ClassVar[bool] = True
+    decides: ClassVar[tuple[str, ...]] = ("shard",)
 
     shard_bytes: Annotated[int, Field(gt=0)] = 1_000_000_000
     # set by the pipeline: the tables whose rows become part of a sample

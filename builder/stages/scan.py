@@ -1,8 +1,6 @@
 """Scan: the one decode pass over each video. It keeps evidence that any detector can read, and a strip of frames."""
 
-import hashlib
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import Annotated, ClassVar
 
 from pydantic import Field
@@ -10,7 +8,6 @@ from pydantic import Field
 from builder.records import Record, Scanned, SourceVideo
 from builder.stage import Item, Resources, Stage, execution, settings
 from builder.stages.fetch import open_media, shown_path, telling_of
-from builder.storage import Storage
 
 
 @settings
@@ -36,8 +33,8 @@ class Scan(Stage[SourceVideo, Scanned]):
         """The bytes, which the id stands for: a licence or title set right decodes nothing again."""
         return row.id
 
-    def files(self, row: Scanned) -> Sequence[str]:
-        return row.evidence, row.strip
+    def files(self, row: Scanned) -> Mapping[str, int]:
+        return {row.evidence: 0, row.strip: 0}
 
     def each(self, item: Item[SourceVideo]) -> Sequence[Scanned]:
         from builder.media.decode import ScanSettings, scan
@@ -51,10 +48,11 @@ class Scan(Stage[SourceVideo, Scanned]):
             with telling_of(source, shown_path(video)):
                 allowed = {"wall_s": self.wall_s, "cpu_s": self.wall_s}
                 facts = self.context.guard.call(scan, source, evidence, strip, limits, **allowed)
-            kept = {
-                kind: keep(storage, kind, video.video_id, path)
+            stem = f"{video.video_id[:2]}/{video.video_id}"
+            kept = [
+                storage.adopt_by_content(path, f"media/{kind}/{stem}")
                 for kind, path in (("evidence", evidence), ("strips", strip))
-            }
+            ]
         return [
             Scanned(
                 video_id=video.video_id,
@@ -69,17 +67,7 @@ class Scan(Stage[SourceVideo, Scanned]):
                 vfr=facts.vfr,
                 decode_errors=facts.decode_errors,
                 strip_frames=facts.strip_frames,
-                evidence=kept["evidence"],
-                strip=kept["strips"],
+                evidence=kept[0],
+                strip=kept[1],
             )
         ]
-
-
-def keep(storage: Storage, kind: str, video_id: str, path: Path) -> str:
-    """Put a file where its name tells its content, so that a row that names it can never mean another."""
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    name = f"media/{kind}/{video_id[:2]}/{video_id}-{digest[:8]}.parquet"
-    if not storage.exists(name):
-        storage.adopt(path, name)
-    return name

@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from builder.errors import Filtered
+from builder.errors import ConfigError, Filtered
 from builder.frames import open_evidence
 from builder.records import Clip, Scanned, Shots
 from builder.stage import Item, Stage, settings
@@ -29,13 +29,17 @@ class Split(Stage[Shots, Clip]):
     max_s: Annotated[float, Field(gt=0)] = 20.0
     trim_frames: Annotated[int, Field(ge=0)] = 0
 
+    def __post_init__(self) -> None:
+        if self.min_s > self.max_s:
+            raise ConfigError(f"min_s {self.min_s:g} is more than max_s {self.max_s:g}: no clip could be kept")
+
     @property
     def joins(self) -> tuple[str, ...]:
         return ("scan",)
 
     def each(self, item: Item[Shots]) -> Sequence[Clip]:
         scan, shots = item.get(Scanned), item.row
-        evidence = open_evidence(self.context.storage.path(scan.evidence))
+        evidence = open_evidence(self.context.storage, scan.evidence)
         ends = [*(int(p) for p in evidence.pts), scan.end_pts]
         clip = partial(clip_of, scan, ends)
         clips = [clip(a, b) for a, b in self._spans(shots, scan)]
