@@ -57,7 +57,8 @@ class Board:
 
     def progress(self) -> dict[str, tuple[int, int | None]]:
         """Finished units and all units, by wanted table."""
-        return {n: ((u or 0) - self._left(n), u) for n, j in self.jobs.items() if n in self.wanted for u in [j.units()]}
+        known = {name: job.units() for name, job in self.jobs.items() if name in self.wanted}
+        return {n: ((units or 0) - self._left(n) if n in self.waiting else 0, units) for n, units in known.items()}
 
     def _left(self, name: str) -> int:
         """Units not finished; -1 while their number is unknown."""

@@ -17,7 +17,7 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -84,6 +84,11 @@ class Table(Generic[R]):
     def rows(self, numbers: Iterable[int] | None = None) -> list[R]:
         """All rows of the parts named, or of all parts."""
         return [row for n in (self.parts() if numbers is None else numbers) for row in self.read(n).rows()]
+
+    def outcomes(self, n: int) -> list[tuple[str, int, Failure | None]]:
+        """Of every input of a part: its id, and its number of rows or its failure. Reads no row."""
+        inputs = json.loads(self._footer(part_name(n))[b"osd.inputs"])
+        return [(key, found if isinstance(found, int) else 0, fail(found)) for key, _, found in inputs]
 
     def stamps(self) -> dict[int, Stamp]:
         """The stamp of every part: one listing, footers only of what `_index` does not know."""
@@ -164,11 +169,14 @@ class Table(Generic[R]):
         except (pa.ArrowException, OSError, ValueError, TypeError):
             return {}  # it can always be rebuilt
 
-    def _stamp(self, name: str) -> Stamp:
+    def _footer(self, name: str) -> Mapping[bytes, bytes]:
         with self.storage.open(f"{self.name}/{name}") as file, self._telling_of_damage(name):
             metadata = pq.read_metadata(file).metadata or {}
         self._check(metadata, name)
-        return Stamp(**json.loads(metadata[b"osd.stamp"]))
+        return cast(Mapping[bytes, bytes], metadata)
+
+    def _stamp(self, name: str) -> Stamp:
+        return Stamp(**json.loads(self._footer(name)[b"osd.stamp"]))
 
     def _load(self, name: str) -> Part[R]:
         path = f"{self.name}/{name}"

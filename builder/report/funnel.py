@@ -1,14 +1,12 @@
 """The funnel: how many went into each stage, how many came out, and what became of the others."""
 
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from builder.board import Board
 from builder.engine import Job
 from builder.pipeline import Run
-from builder.records import Failure, Record, Verdict
-from builder.table import Answer
+from builder.records import Failure, Verdict
 
 
 @dataclass
@@ -26,13 +24,10 @@ class Count:
     reasons: Counter[str] = field(default_factory=Counter)
     failures: list[Failure] = field(default_factory=list)
 
-    def add(self, key: str, answers: Sequence[Answer[Record]]) -> None:
-        """Count one input with all its answers (a whole stage's rows may lie in several parts)."""
-        rows = [row for answer in answers for row in answer.rows]
-        failure = next((answer.failure for answer in answers if answer.failure), None)
-        verdict = next((row for row in rows if isinstance(row, Verdict)), None)
+    def add(self, rows: int, failure: Failure | None, verdict: Verdict | None) -> None:
+        """Count one input by what became of it."""
         self.inputs += 1
-        self.rows += len(rows)
+        self.rows += rows
         if failure:
             self.failures.append(failure)
             self.reasons[failure.kind] += 1
@@ -54,12 +49,19 @@ def funnel(run: Run) -> list[Count]:
 
 
 def count(job: Job, finished: int, units: int | None) -> Count:
-    answers: dict[str, list[Answer[Record]]] = {}
+    """From the footers alone, but for verdicts. A whole stage's rows for one input may lie in several parts."""
+    rows: Counter[str] = Counter()
+    failures: dict[str, Failure] = {}
+    verdicts: dict[str, Verdict] = {}
     total = job.layout.parts(job.stage.grain) or 0
     for n in (n for n in job.target.parts() if n < total):
-        for key, answer in job.target.read(n).answers.items():
-            answers.setdefault(key, []).append(answer)
+        for key, found, failure in job.target.outcomes(n):
+            rows[key] += found
+            if failure:
+                failures[key] = failure
+        if issubclass(job.target.record, Verdict):
+            verdicts |= {row.id: row for row in job.target.read(n).rows() if isinstance(row, Verdict)}
     result = Count(job.target.name, finished=finished, units=units)
-    for key, given in answers.items():
-        result.add(key, given)
+    for key, found in rows.items():
+        result.add(found, failures.get(key), verdicts.get(key))
     return result
