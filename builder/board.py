@@ -23,6 +23,7 @@ class Board:
         self.done: dict[str, set[int]] = {name: set() for name in self.jobs}
         self.waiting: dict[str, dict[int, int]] = {}  # table -> unit -> how many parts it waits for
         self.ready: dict[str, deque[Unit]] = {name: deque() for name in self.jobs}
+        self.prepared: set[str] = set()
         self.readers: dict[str, list[Job]] = {name: [] for name in self.jobs}
         for job in self.jobs.values():
             job.layout.seen = {}
@@ -38,8 +39,16 @@ class Board:
         """A unit to make, of a stage that asks for a GPU or of one that does not; later stages first."""
         for name, queue in reversed(self.ready.items()):
             if queue and (self.jobs[name].stage.needs.gpus > 0) == gpu:
+                self.prepare(name)
                 return queue.popleft()
         return None
+
+    def prepare(self, name: str) -> None:
+        """Before a table's first unit is made: carry over what parts of an outgrown cut hold."""
+        job = self.jobs[name]
+        if name not in self.prepared and not (job.stage.whole or job.stage.atomic):
+            job.target.recut(job.units() or 1)
+        self.prepared.add(name)
 
     def account(self, receipt: Receipt) -> None:
         """A unit is finished."""

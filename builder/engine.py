@@ -95,10 +95,11 @@ class Job:
 
     def done(self, unit: Unit, stamps: Mapping[int, Stamp]) -> bool:
         """Whether the parts of this unit, given the stamps of its own table, answer it already."""
-        parts = self.layout.parts(self.stage.grain) if self.stage.whole else 1
+        parts = self.layout.parts(self.stage.grain)
         numbers = range(parts or 1) if self.stage.whole else [unit.number]
-        mine = (self.stage.fingerprint(), unit.sources)
-        return parts is not None and all(n in stamps and (stamps[n].stage, stamps[n].sources) == mine for n in numbers)
+        mine = (self.stage.fingerprint(), unit.sources, parts)
+        found = (stamps.get(n, Stamp("", "")) for n in numbers)
+        return parts is not None and all((s.stage, s.sources, s.of) == mine for s in found)
 
     # -- doing it
     def run(self, unit: Unit, caution: Caution | None = None) -> Receipt:
@@ -167,10 +168,11 @@ class Job:
             known |= answers
             computed += len(answers)
         answers = {item.id: known[item.id] for item in items}
-        unasked = {key: answer for key, answer in saved.items() if key not in answers}
+        parts = self.layout.parts(self.stage.grain) or 1
         if not self.stage.atomic:
+            unasked = {k: a for k, a in saved.items() if k not in answers and bucket(k, parts) == unit.number}
             self.target.write_memo(unit.number, mine, unasked)
-        stamp = self.target.write(unit.number, Stamp(mine, unit.sources), answers)
+        stamp = self.target.write(unit.number, Stamp(mine, unit.sources, of=parts), answers)
         self.target.remove_pieces(unit.number)
         return answers, computed, {unit.number: stamp}
 
@@ -228,9 +230,8 @@ class Job:
     def _spread(self, unit: Unit, answers: Mapping[str, Answer[Record]]) -> dict[int, Stamp]:
         """Write a whole stage's rows to the parts they belong to; failures go to part 0."""
         rows = [row for answer in answers.values() for row in answer.rows]
-        empty = not any(self.target.read(n).answers for n in self.target.parts())  # so far there was nothing to cut
         for grain, parts in self.stage.parts(rows).items():
-            self.layout.decide(grain, parts, again=empty or grain == "shard")
+            self.layout.decide(grain, parts, again=grain == "shard")
         total = self.layout.parts(self.stage.grain) or 1
         parts_of: list[dict[str, Answer[Record]]] = [{} for _ in range(total)]
         for key, answer in answers.items():
@@ -239,7 +240,7 @@ class Job:
             for n, group in itertools.groupby(answer.rows, lambda row: self.stage.place(row, total)):
                 before = parts_of[n][key].rows if key in parts_of[n] else ()
                 parts_of[n][key] = replace(answer, rows=[*before, *group])
-        stamp = Stamp(self.stage.fingerprint(), unit.sources)
+        stamp = Stamp(self.stage.fingerprint(), unit.sources, of=total)
         self.target.remove_parts_from(total)
         return {n: self.target.write(n, stamp, part) for n, part in enumerate(parts_of)}
 

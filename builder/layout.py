@@ -1,4 +1,4 @@
-"""How tables are cut into parts: by ranges of ids, the number of ranges fixed once per run and grain.
+"""How tables are cut into parts: by ranges of ids, the number of ranges fixed per run and grain until it is outgrown.
 
 Ids begin with hex digits of a hash, so a part is a range of ids of about equal size. Numbers of parts are powers of
 two: a part of a coarser table covers whole parts of a finer one, and a stage may start as soon as those are done.
@@ -17,6 +17,7 @@ VIDEOS_PER_PART = 2
 CLIPS_PER_PART = 1024
 NUMBER = re.compile("[1-9][0-9]{0,5}")
 HASH = re.compile("[0-9a-f]{8}")
+OUTGROWN = 4  # a run that has grown by this is cut anew; Table.recut carries its answers over
 MIN_CLIP_PARTS = 16  # small runs too keep several workers busy
 
 
@@ -48,10 +49,12 @@ class Layout:
         return parts
 
     def decide(self, grain: str, parts: int, again: bool = False) -> int:
-        """Fix the number of parts, unless it was fixed before."""
+        """Fix the number of parts, unless it was fixed before and is not by far too small."""
         known = self.parts(grain)
-        if known is None or (again and known != parts):
+        if known is None or parts >= OUTGROWN * known or (again and known != parts):
             self.storage.write(f"layout/{grain}", str(parts).encode())
+            if self.seen is not None:
+                self.seen[grain] = parts
             return parts
         return known
 

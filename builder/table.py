@@ -23,6 +23,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from builder.errors import RunError
+from builder.layout import bucket
 from builder.records import Failure, Record, arrow_schema, short_hash
 from builder.storage import Storage
 
@@ -42,11 +43,15 @@ class Answer(Generic[R]):
 
 @dataclass(frozen=True)
 class Stamp:
-    """What a part answers: the stage, a digest of all it was made from, and a digest of its own rows."""
+    """What a part answers: the stage, a digest of all it was made from, and a digest of its own rows.
+
+    `of` is the number of parts that the table was cut into when it was written.
+    """
 
     stage: str
     sources: str
     rows: str = ""
+    of: int = 0
 
 
 @dataclass(frozen=True)
@@ -138,6 +143,18 @@ class Table(Generic[R]):
         else:
             self.storage.remove(f"{self.name}/memo-{n:05d}.parquet")
 
+    def recut(self, parts: int) -> None:
+        """Offer what parts of another cut hold to the units that it now belongs to, as memos; harmless to repeat."""
+        offers: dict[str, dict[int, dict[str, Answer[R]]]] = {}
+        for n, stamp in self.stamps().items():
+            if stamp.of not in (0, parts):
+                for key, (stage, answer) in self.saved(n).items():
+                    offers.setdefault(stage, {}).setdefault(bucket(key, parts), {})[key] = answer
+        for stage, units in offers.items():
+            for n, answers in units.items():
+                known = {key: answer for key, (given_by, answer) in self.saved(n).items() if given_by == stage}
+                self.write_memo(n, stage, known | answers)
+
     def remove_pieces(self, n: int) -> None:
         for name in self.pieces(n):
             self.storage.remove(f"{self.name}/{name}")
@@ -216,7 +233,7 @@ class Table(Generic[R]):
         return stamp
 
 
-INDEX = ("name", "version", "stage", "sources", "rows")
+INDEX = ("name", "version", "stage", "sources", "rows", "of")
 
 
 def part_name(n: int) -> str:

@@ -189,6 +189,29 @@ def test_more_words_compute_only_the_new_ones(tmp_path: Path) -> None:
     assert len(paid(log)) - before == len("omega")
 
 
+def test_a_run_that_outgrows_its_parts_is_cut_anew_and_computes_only_the_new(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    run = toy(tmp_path / "run", "alpha beta", spell=Spell(video_parts=1, clip_parts=1), weigh=Weigh(log=str(log)))
+    finish(run)
+    more = toy(tmp_path / "run", spell=Spell(video_parts=8, clip_parts=4), weigh=Weigh(log=str(log)))
+    finish(more)
+    fresh = toy(tmp_path / "fresh", spell=Spell(video_parts=8, clip_parts=4))
+    finish(fresh)
+    assert len(paid(log)) == len(set(paid(log)))
+    parts = [{n: data for n, data in run.bytes().items() if "part-" in n} for run in (more, fresh)]
+    assert parts[0] == parts[1]
+
+
+def test_killed_while_it_is_cut_anew_it_computes_nothing_twice(tmp_path: Path) -> None:
+    for changes in range(0, 60, 4):
+        root, log = tmp_path / str(changes), tmp_path / f"log{changes}"
+        finish(toy(root, "alpha beta", spell=Spell(video_parts=1, clip_parts=1), weigh=Weigh(log=str(log))))
+        larger = Spell(video_parts=8, clip_parts=4)
+        run_until_killed(toy(root, "alpha beta gamma", spell=larger), changes)
+        finish(toy(root, "alpha beta gamma", spell=larger, weigh=Weigh(log=str(log))))
+        assert len(paid(log)) == len(set(paid(log)))
+
+
 def test_retry_tries_failures_again_and_nothing_else(tmp_path: Path) -> None:
     log = tmp_path / "log"
     run = toy(tmp_path / "run", weigh=Weigh(log=str(log)))

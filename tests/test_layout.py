@@ -68,7 +68,7 @@ def test_once_decided_it_stays(tmp_path: Path) -> None:
     assert layout.parts("video") is None
     assert layout.parts("one") == 1
     assert layout.decide("video", 8) == 8
-    assert Layout(Storage(tmp_path)).decide("video", 64) == 8
+    assert Layout(Storage(tmp_path)).decide("video", 16) == 8
     assert Layout(Storage(tmp_path)).parts("video") == 8
 
 

@@ -72,6 +72,7 @@ def slice_of(board: Board, table: str, rank: int, world: int) -> list[Unit]:
     The slice is taken over all units before the finished ones are skipped: a slice of the unfinished ones would shift
     while other ranks finish theirs, and units would fall between two ranks.
     """
+    board.prepare(table)
     return [unit for unit in board.ready[table] if unit.number % world == rank]
 
 
