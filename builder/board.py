@@ -107,7 +107,7 @@ class Board:
             self.ready[name].append(unit)
         else:
             raise RunError(
-                f"the table {name} is not up to date; run the earlier steps first (`osd-build run` does all)"
+                f"the table {name} is not up to date; run the earlier steps first (`osd-build run RUN` does all)"
             )
 
     def _settle(self, job: Job, n: int) -> None:

@@ -218,7 +218,7 @@ class Job:
         given = self.stage.batch(well) if well or self.stage.whole else []
         if len(given) != len(well):
             raise AssertionError(f"{self.stage.table}: {len(given)} answers to {len(well)} inputs")
-        crash = "its worker died twice while working on it; `osd-build retry` tries it once more"
+        crash = "its worker died twice while working on it; `osd-build retry RUN` tries it once more"
         answers = {i.id: Answer[Record](i.digest, (), Failure(i.id, "crash", crash, True)) for i in items}
         for item, outcome in zip(well, given, strict=True):
             if isinstance(outcome, Failure):

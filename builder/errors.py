@@ -26,7 +26,7 @@ class ItemError(OsdError):
     """One item cannot be used.
 
     `kind` is a short snake_case word to group by (`truncated`), `message` says what happened and what to do next,
-    `retryable` says whether `osd-build retry` may succeed without anything else having changed (a timeout).
+    `retryable` says whether `osd-build retry RUN` may succeed without anything else having changed (a timeout).
     """
 
     def __init__(self, kind: str, message: str, retryable: bool = False) -> None:

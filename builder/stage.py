@@ -75,7 +75,7 @@ class Item(Generic[In]):
         """
         row = self.find(record)
         if row is None:
-            raise ItemError("not_joined", f"{self.id} has no {record.__name__}; see `osd-build status`")
+            raise ItemError("not_joined", f"{self.id} has no {record.__name__}; see `osd-build status RUN`")
         return row
 
     def all(self, record: type[R]) -> dict[str, R]:

@@ -36,7 +36,7 @@ Row = Mapping[str, Any]
 class Urls(Source):
     """One video a row: `url`, and if known id, page_url, author, author_url, title, tags (a;b), license, license_url.
 
-    A list on the web is read once per run: `osd-build retry` after a failure, another `path` to read it anew.
+    A list on the web is read once per run: `osd-build retry RUN` after a failure, another `path` to read it anew.
     """
 
     plugin: ClassVar[str] = "urls"

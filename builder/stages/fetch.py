@@ -27,7 +27,7 @@ PROBED = ("container", "codec", "width", "height", "rotation", "fps", "duration_
 
 @settings
 class Fetch(Stage[Found, Fetched]):
-    """Settings say how to download, never what: an answer is kept until `osd-build retry`.
+    """Settings say how to download, never what: an answer is kept until `osd-build retry RUN`.
 
     `contact` (a URL or an address) is shown to servers; `silence_s` without a byte is a timeout.
     """
@@ -133,7 +133,7 @@ def open_media(video: SourceVideo, context: Context) -> Path:
         if same and not own and now.st_mtime_ns != video.mtime_ns:
             same = sha256_of(path, now.st_size, now.st_mtime_ns) == video.sha256
     if not same:
-        text = f"{name} has changed since it was crawled; run `osd-build crawl` again"
+        text = f"{name} has changed since it was crawled; run `osd-build crawl RUN` again"
         raise ItemError("changed", f"{text}, after removing `fetch` from the run" if own else text)
     return path
 
@@ -162,7 +162,7 @@ def read_through(path: Path, name: str) -> tuple[int, int, str]:
         sha256 = sha256_of(path, before.st_size, before.st_mtime_ns)
         after = path.stat()
     if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
-        text = f"{name} was being written while it was read; `osd-build retry` when it is finished"
+        text = f"{name} was being written while it was read; `osd-build retry RUN` when it is finished"
         raise ItemError("changed", text, retryable=True)
     return after.st_size, after.st_mtime_ns, sha256
 
@@ -190,8 +190,8 @@ def reading(name: str) -> Iterator[None]:
     try:
         yield
     except FileNotFoundError:
-        text = f"{name} is not there; put it back (is its disk mounted?), then `osd-build retry`"
+        text = f"{name} is not there; put it back (is its disk mounted?), then `osd-build retry RUN`"
         raise ItemError("missing", text, retryable=True) from None
     except OSError as error:
-        text = f"{name} cannot be read ({error.strerror}); `osd-build retry` tries again"
+        text = f"{name} cannot be read ({error.strerror}); `osd-build retry RUN` tries again"
         raise ItemError("unreadable", text, retryable=True) from error

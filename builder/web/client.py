@@ -166,15 +166,15 @@ def told_plainly(url: str) -> Iterator[None]:
     try:
         yield
     except httpx2.TimeoutException as error:
-        raise Later("timeout", f"{shown(url)} went silent; `osd-build retry` tries again", True) from error
+        raise Later("timeout", f"{shown(url)} went silent; `osd-build retry RUN` tries again", True) from error
     except httpx2.TooManyRedirects as error:
         text = f"{shown(url)} redirects more than {MAX_REDIRECTS} times; check the link"
         raise ItemError("too_many_redirects", text) from error
     except httpx2.RemoteProtocolError as error:
-        text = f"{shown(url)} broke off before all of it had arrived; `osd-build retry` tries again"
+        text = f"{shown(url)} broke off before all of it had arrived; `osd-build retry RUN` tries again"
         raise Later("cut_short", text, True) from error
     except httpx2.RequestError as error:
-        text = f"no connection to {shown(url)} ({type(error).__name__}); check the link, then `osd-build retry`"
+        text = f"no connection to {shown(url)} ({type(error).__name__}); check the link, then `osd-build retry RUN`"
         raise Later("connection", text, True) from error
 
 
@@ -186,7 +186,7 @@ def check_answer(response: httpx2.Response, url: str) -> None:
     answer = f"{shown(url)} answered {status} {response.reason_phrase}".rstrip()
     if status not in TRANSIENT:
         raise ItemError(f"http_{status}", f"{answer}; check the link")
-    error = Later(f"http_{status}", f"{answer}; `osd-build retry` tries again", True)
+    error = Later(f"http_{status}", f"{answer}; `osd-build retry RUN` tries again", True)
     error.after_s = retry_after(response.headers.get("Retry-After", ""))
     raise error
 
