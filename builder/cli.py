@@ -1,5 +1,6 @@
 """osd-build: the command line. Each command parses, calls one function, and prints."""
 
+import os
 import signal
 import sys
 from pathlib import Path
@@ -173,6 +174,8 @@ def main() -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: workers are stopped too
     try:
         app()
+    except SystemExit as done:
+        leave(done.code if isinstance(done.code, int) else int(bool(done.code)))
     except ConfigError as error:
         fail(str(error), 2)
     except OsdError as error:
@@ -181,7 +184,14 @@ def main() -> None:
 
 def fail(message: str, code: int) -> NoReturn:
     sys.stderr.write(f"osd-build: {message}\n")
-    sys.exit(code)
+    leave(code)
+
+
+def leave(code: int) -> NoReturn:
+    """End here: as the interpreter shuts down, a library's thread may abort it, and the exit code would be a lie."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,8 @@ import threading
 from collections.abc import Iterator, Sequence
 from itertools import count
 from pathlib import Path
-from typing import BinaryIO
+
+import pyarrow as pa
 
 from builder.errors import RunError
 
@@ -57,13 +58,15 @@ class Storage:
         """
         return self.path(name).read_bytes()
 
-    def open(self, name: str) -> BinaryIO:
-        """The file, for code that reads only parts of it.
+    def open(self, name: str) -> pa.NativeFile:
+        """The file, for pyarrow to read only parts of it.
+
+        No Python file: a thread of pyarrow that lets go of one while the interpreter ends aborts the process.
 
         Raises:
             FileNotFoundError: there is none.
         """
-        return self.path(name).open("rb")
+        return pa.OSFile(str(self.path(name)))
 
     def write(self, name: str, data: bytes) -> None:
         """Put `data` under `name`, all or nothing."""

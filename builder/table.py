@@ -180,7 +180,7 @@ class Table(Generic[R]):
     # -- inside
     def _read_index(self) -> dict[str, tuple[str, Stamp]]:
         try:
-            index = pq.read_table(io.BytesIO(self.storage.read(f"{self.name}/_index.parquet")))
+            index = from_parquet(self.storage.read(f"{self.name}/_index.parquet"))
             rows = zip(*(column.to_pylist() for column in index.columns), strict=True)
             return {name: (version, Stamp(*stamp)) for name, version, *stamp in rows}
         except (pa.ArrowException, OSError, ValueError, TypeError):
@@ -188,7 +188,7 @@ class Table(Generic[R]):
 
     def _footer(self, name: str) -> Mapping[bytes, bytes]:
         with self.storage.open(f"{self.name}/{name}") as file, self._telling_of_damage(name):
-            metadata = pq.read_metadata(file).metadata or {}
+            metadata = pq.ParquetFile(file, pre_buffer=False).metadata.metadata or {}
         self._check(metadata, name)
         return cast(Mapping[bytes, bytes], metadata)
 
@@ -199,7 +199,7 @@ class Table(Generic[R]):
         path = f"{self.name}/{name}"
         data = self.storage.read(path)
         with self._telling_of_damage(name):
-            table = pq.read_table(io.BytesIO(data))
+            table = from_parquet(data)
         metadata = table.schema.metadata or {}
         self._check(metadata, name)
         rows = iter(decode(self.record, table, path))
@@ -252,6 +252,11 @@ def to_parquet(table: pa.Table) -> bytes:
     sink = io.BytesIO()
     pq.write_table(table, sink, compression="zstd")
     return sink.getvalue()
+
+
+def from_parquet(data: bytes) -> pa.Table:
+    """In this thread alone: parts are small, and see `Storage.open` for what other threads may do."""
+    return pq.ParquetFile(pa.BufferReader(data), pre_buffer=False).read(use_threads=False)
 
 
 def encode(record: type[Record], rows: Sequence[Record], metadata: Mapping[str, Any]) -> bytes:
