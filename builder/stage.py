@@ -211,7 +211,16 @@ class Stage(Generic[In, Out]):
             self.close()
 
     def fingerprint(self) -> str:
-        """16 hex digits: name, version, settings that differ from their default and are not execution, identity."""
+        """16 hex digits: name, version, settings that differ from their default and are not execution, identity.
+
+        Computed once: it is asked for with every part, and to hash a model's files takes long.
+        """
+        known = vars(self)
+        if "_fingerprint" not in known:
+            known["_fingerprint"] = self._fingerprint_anew()
+        return cast(str, known["_fingerprint"])
+
+    def _fingerprint_anew(self) -> str:
         chosen = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if not f.metadata.get("execution")}
         changed = {k: v for k, v in chosen.items() if v != self._defaults().get(k, dataclasses.MISSING)}
         return short_hash([self.name, type(self).__name__, self.version, changed, dict(self.identity())])

@@ -49,25 +49,8 @@ class Scan(Stage[SourceVideo, Scanned]):
                 allowed = {"wall_s": self.wall_s, "cpu_s": self.wall_s}
                 facts = self.context.guard.call(scan, source, evidence, strip, limits, **allowed)
             stem = f"{video.video_id[:2]}/{video.video_id}"
-            kept = [
+            names = [
                 storage.adopt_by_content(path, f"media/{kind}/{stem}")
                 for kind, path in (("evidence", evidence), ("strips", strip))
             ]
-        return [
-            Scanned(
-                video_id=video.video_id,
-                frames=facts.frames,
-                width=facts.width,
-                height=facts.height,
-                fps=facts.fps,
-                duration_s=facts.duration_s,
-                start_pts=facts.start_pts,
-                end_pts=facts.end_pts,
-                time_base=facts.time_base,
-                vfr=facts.vfr,
-                decode_errors=facts.decode_errors,
-                strip_frames=facts.strip_frames,
-                evidence=kept[0],
-                strip=kept[1],
-            )
-        ]
+        return [Scanned(video.video_id, **vars(facts), evidence=names[0], strip=names[1])]

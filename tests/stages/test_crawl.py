@@ -3,12 +3,9 @@
 import dataclasses
 import hashlib
 import json
-from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
-
-import pytest
 
 from builder import registry
 from builder.engine import Job, Receipt
@@ -18,29 +15,9 @@ from builder.stage import Context, Stage
 from builder.stages.fetch import Fetch
 from builder.stages.find import Find, Source
 from builder.stages.merge import Merge
-from builder.storage import Storage
 from builder.table import Answer as TableAnswer
 from builder.table import Stamp, Table
 from loopback import Answer, Site, video
-
-
-@pytest.fixture
-def context(tmp_path: Path) -> Iterator[Context]:
-    (tmp_path / "videos").mkdir()
-    context = Context(Storage(tmp_path / "run"), base=tmp_path, roots={"mine": tmp_path / "videos"})
-    yield context
-    context.close()
-
-
-@pytest.fixture
-def videos(context: Context) -> Path:
-    return context.roots["mine"]
-
-
-@pytest.fixture
-def site() -> Iterator[Site]:
-    with Site() as site:
-        yield site
 
 
 class Crawl:

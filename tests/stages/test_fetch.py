@@ -3,7 +3,6 @@
 import hashlib
 import os
 import re
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,6 @@ from builder.errors import ItemError
 from builder.records import Failure, Fetched, Found, SourceVideo, content_id
 from builder.stage import Context, Item
 from builder.stages.fetch import Fetch, local_path, open_media
-from builder.storage import Storage
 from loopback import Answer, Site, video
 
 BYTES = video()
@@ -24,25 +22,6 @@ KINDS = {
     **{"pipe": "not_a_file", "folder": "not_a_file", "gone": "missing", "none": "missing"},
     **{"empty": "empty_file", "text": "not_video", "list": "not_video", "cut": "truncated"},
 }
-
-
-@pytest.fixture
-def context(tmp_path: Path) -> Iterator[Context]:
-    (tmp_path / "videos").mkdir()
-    context = Context(Storage(tmp_path / "run"), base=tmp_path, roots={"mine": tmp_path / "videos"})
-    yield context
-    context.close()
-
-
-@pytest.fixture
-def videos(context: Context) -> Path:
-    return context.roots["mine"]
-
-
-@pytest.fixture
-def site() -> Iterator[Site]:
-    with Site() as site:
-        yield site
 
 
 def fetch(context: Context, found: Found, **values: Any) -> Fetched | Failure:
