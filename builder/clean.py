@@ -3,7 +3,9 @@
 from pathlib import PurePosixPath
 
 from builder.pipeline import Run
-from builder.records import Fetched, Scanned
+from builder.records import Fetched, Found, Scanned, SourceSpec
+from builder.stages.fetch import NOTES, PARTS
+from builder.stages.find import LISTINGS, listing_of
 from builder.storage import SCRATCH
 from builder.table import Table
 
@@ -14,10 +16,14 @@ def clean(run: Run) -> tuple[int, int]:
     fetched = Table(run.storage, "fetch", Fetched).rows()
     wanted = {name for row in scans for name in (row.evidence, row.strip)}
     wanted |= {row.path for row in fetched if not row.root}
+    admitted = {row.id for row in Table(run.storage, "admit", Found).rows()}
     run.storage.sweep()
     stale = [
         name for name in run.storage.walk("media") if name not in wanted and SCRATCH not in PurePosixPath(name).parts
     ]
+    stale += [n for folder in (NOTES, PARTS) for n in run.storage.walk(folder) if PurePosixPath(n).stem not in admitted]
+    specs = Table(run.storage, "sources", SourceSpec).rows()
+    stale += [name for name in run.storage.walk(LISTINGS) if name not in {listing_of(spec) for spec in specs}]
     size_bytes = sum(run.storage.path(name).stat().st_size for name in stale)
     for name in stale:
         run.storage.remove(name)

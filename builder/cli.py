@@ -25,11 +25,28 @@ FolderArg = Annotated[Path, typer.Argument(metavar="DATASET", help="A dataset fo
 JsonOpt = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
-def steps(run: Path, verbs: tuple[str, ...], sets: list[str] | None) -> None:
+LimitOpt = Annotated[int, typer.Option(min=0, help="At most that many videos of each source; 0: all.")]
+PrivateOpt = Annotated[
+    bool, typer.Option("--allow-private-hosts", help="Let lists name hosts inside private networks, also this one.")
+]
+ScratchOpt = Annotated[
+    Path | None, typer.Option(help="Copy each video of a folder here while it is decoded: for slow network disks.")
+]
+
+
+def allowing(private: bool) -> list[str]:
+    return ["web.allow_private_hosts=true"] if private else []
+
+
+def staging(scratch: Path | None) -> list[str]:
+    return [f"scan.scratch={scratch.absolute()}"] if scratch else []
+
+
+def steps(run: Path, verbs: tuple[str, ...], sets: list[str] | None, limit: int = 0, refresh: bool = False) -> None:
     from builder.execute import execute
 
     try:
-        code = execute(run, verbs, sets or ())
+        code = execute(run, verbs, sets or (), limit, refresh)
     except KeyboardInterrupt:
         fail("stopped; everything finished is kept, run the same again to go on", 130)
     raise typer.Exit(code)
@@ -48,23 +65,40 @@ def init(
 
 
 @app.command()
-def run(run: RunArg, sets: SetOpt = None) -> None:
+def run(
+    run: RunArg, sets: SetOpt = None, private: PrivateOpt = False, limit: LimitOpt = 0, scratch: ScratchOpt = None
+) -> None:
     """Do everything up to a finished local dataset: crawl, split, filter, caption, pack."""
     from builder.stages import VERBS
 
-    steps(run, VERBS, sets)
+    steps(run, VERBS, [*(sets or ()), *allowing(private), *staging(scratch)], limit)
 
 
 @app.command()
-def crawl(run: RunArg, sets: SetOpt = None) -> None:
+def crawl(
+    run: RunArg,
+    sets: SetOpt = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be fetched; fetch nothing.")] = False,
+    limit: LimitOpt = 0,
+    refresh: Annotated[bool, typer.Option("--refresh", help="Ask sites and lists on the web anew.")] = False,
+    private: PrivateOpt = False,
+) -> None:
     """Find videos in the sources, fetch and probe them, merge exact duplicates."""
-    steps(run, ("crawl",), sets)
+    sets = [*(sets or ()), *allowing(private)]
+    if dry_run:
+        from builder.execute import open_run
+        from builder.forecast import forecasts, show
+
+        found = list(forecasts(open_run(run, sets), limit))
+        show(found)
+        raise typer.Exit(3 if any(one.failure for one in found) else 0)
+    steps(run, ("crawl",), sets, limit, refresh)
 
 
 @app.command()
-def split(run: RunArg, sets: SetOpt = None) -> None:
+def split(run: RunArg, sets: SetOpt = None, scratch: ScratchOpt = None) -> None:
     """Decode each video once, detect its shots, choose clips."""
-    steps(run, ("split",), sets)
+    steps(run, ("split",), [*(sets or ()), *staging(scratch)])
 
 
 @app.command()
@@ -132,17 +166,20 @@ def status(run: RunArg, sets: SetOpt = None) -> None:
 
 @app.command()
 def retry(
-    run: RunArg,
-    stage: Annotated[str, typer.Argument(help="A stage's table, as fetch or caption.describe; else all.")] = "",
-    kind: Annotated[str, typer.Option(help="Only failures of this kind; else all that may go away.")] = "",
+    words: Annotated[
+        list[str], typer.Argument(metavar="[WHAT] RUN", help="WHAT: a command or a table (crawl, fetch); else all.")
+    ],
+    kind: Annotated[str, typer.Option(help="Only items of this kind; else failures that may go away.")] = "",
     sets: SetOpt = None,
 ) -> None:
     """Forget failures, and rows whose files are gone, so that the next run tries those items again."""
     from builder.execute import open_run
-    from builder.retry import forget
+    from builder.retry import forget, what_and_run
 
-    count, left = forget(open_run(run, sets or ()), stage, kind)
-    typer.echo(f"{count} forgotten; now run: osd-build run {run}" if count else "nothing to forget")
+    what, run = what_and_run(words)
+    count, left = forget(open_run(run, sets or ()), what, kind)
+    verb = what if what == "crawl" else "run"
+    typer.echo(f"{count} forgotten; now run: osd-build {verb} {run}" if count else "nothing to forget")
     for what, times in left.items():
         typer.echo(f"  stays: {times} of {what}")
 

@@ -89,7 +89,7 @@ class Config:
         return f"{self.path} line {line}" if line else str(self.path)
 
 
-INTERNAL = {"label", "tables", "scores", "captions"}  # set by the pipeline, never by a user
+INTERNAL = {"label", "tables", "scores", "captions", "taken_down"}  # set by the pipeline, never by a user
 
 
 def load(path: Path, overrides: Sequence[str] = ()) -> Config:

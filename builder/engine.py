@@ -10,6 +10,7 @@ import json
 import os
 import platform
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 
@@ -44,6 +45,7 @@ class Receipt:
     computed: int
     cpu_s: float
     wall_s: float
+    reasons: Mapping[str, int] = field(default_factory=dict)  # kinds of what was filtered or failed
     stamps: Mapping[int, Stamp] = field(default_factory=dict)
 
 
@@ -123,6 +125,7 @@ class Job:
             computed=computed,
             cpu_s=self.stage.context.cpu_s() - cpu,
             wall_s=time.monotonic() - wall,
+            reasons=dict(Counter(answer.failure.kind for answer in answers.values() if answer.failure)),
             stamps=stamps,
         )
         self._file(receipt)

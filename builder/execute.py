@@ -9,8 +9,10 @@ from builder.engine import Receipt
 from builder.errors import RunError
 from builder.pipeline import Run, check_conditions
 from builder.progress import Progress, show_funnel
+from builder.records import Fetched, Found
 from builder.report.funnel import Count, funnel
 from builder.retry import forget_lost
+from builder.table import Table
 
 OK, SOME_FAILED = 0, 3
 
@@ -24,22 +26,29 @@ def open_run(folder: Path, overrides: Sequence[str] = ()) -> Run:
     return run
 
 
-def execute(folder: Path, verbs: Sequence[str], overrides: Sequence[str] = ()) -> int:
-    """Run the steps of `verbs`. Returns the exit code: 0, or 3 when all is finished but some items failed."""
+def execute(
+    folder: Path, verbs: Sequence[str], overrides: Sequence[str] = (), limit: int = 0, refresh: bool = False
+) -> int:
+    """Run the steps of `verbs`. Returns the exit code: 0, or 3 when all is finished but some items failed.
+
+    A crawl takes at most `limit` videos of each source (0: all), and with `refresh` asks remote sources anew.
+    """
     run = open_run(folder, overrides)
     run.storage.sweep()
     if "crawl" in verbs:
-        run.write_sources()
+        run.write_sources(limit, refresh)
     wanted = {stage.table for verb, stage in run.stages if verb in verbs}
     if "pack" in verbs:
         forget_lost(run, "pack")
-    with Progress() as progress:
+    with Progress(lambda: to_fetch(run)) as progress:
         for receipt in receipts(run, wanted, progress):
             progress.add(receipt)
     if not leads():
         return OK
     counts = [count for count in funnel(run) if count.table in wanted]
     show_funnel(counts)
+    for note in liberties(run) if "crawl" in verbs else ():
+        print(note, file=sys.stderr)  # noqa: T201
     code = report(counts, run)
     if "pack" in verbs:
         finish(run, counts)
@@ -66,7 +75,25 @@ def receipts(run: Run, wanted: set[str], progress: Progress) -> Iterator[Receipt
     from builder.runners.local import LocalRunner
     from builder.runners.multi_gpu import LaunchedRunner, launched
 
-    return LaunchedRunner(run)(wanted) if launched() else LocalRunner(run)(wanted, progress.watch)
+    if launched():
+        return LaunchedRunner(run)(wanted)
+    return LocalRunner(run, hear=progress.hear)(wanted, progress.watch)
+
+
+def to_fetch(run: Run) -> tuple[int, int]:
+    """How many of the videos admitted have no answer yet, and their bytes; 0 bytes if those of one are not known."""
+    table: Table[Fetched] = Table(run.storage, "fetch", Fetched)
+    answered = {key for n in table.parts() for key, _, _ in table.outcomes(n)}
+    rows = [row for row in Table(run.storage, "admit", Found).rows() if row.id not in answered]
+    return len(rows), sum(row.size_bytes for row in rows) if all(row.size_bytes for row in rows) else 0
+
+
+def liberties(run: Run) -> Iterator[str]:
+    """What was allowed that is not by default."""
+    if run.web.allow_private_hosts:
+        yield "note: web.allow_private_hosts is on; lists could reach hosts of your own network"
+    if not run.web.robots:
+        yield "note: web.robots is off; robots.txt and X-Robots-Tag were not looked at"
 
 
 def leads() -> bool:
@@ -84,6 +111,6 @@ def report(counts: Sequence[Count], run: Run) -> int:
     if failed:
         tables = ", ".join(sorted({f"{run.root}/{table}.failures" for table, _ in failed}))
         print(f"failed: {len(failed)}; all of them are in {tables}", file=sys.stderr)  # noqa: T201
-        tries = sorted({f"osd-build retry {run.root} {table} --kind {f.kind}" for table, f in failed})
+        tries = sorted({f"osd-build retry {table} {run.root} --kind {f.kind}" for table, f in failed})
         print("to try some again:\n  " + "\n  ".join(tries), file=sys.stderr)  # noqa: T201
     return SOME_FAILED if failed else OK

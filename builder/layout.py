@@ -14,6 +14,7 @@ from builder.storage import Storage
 
 FINEST = 1 << 13  # no folder holds more than 10,000 parts
 VIDEOS_PER_PART = 2
+FOUND_PER_PART = 64  # fetched at the same time, as far as the hosts allow
 CLIPS_PER_PART = 1024
 NUMBER = re.compile("[1-9][0-9]{0,5}")
 HASH = re.compile("[0-9a-f]{8}")
@@ -70,6 +71,10 @@ def covering(n: int, of: int, parts: int) -> range:
         each = parts // of
         return range(n * each, (n + 1) * each)
     return range(n * parts // of, n * parts // of + 1)
+
+
+def found_parts(rows: int) -> int:
+    return min(FINEST, power_of_two(rows / FOUND_PER_PART))
 
 
 def video_parts(videos: int) -> int:

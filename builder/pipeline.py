@@ -8,20 +8,24 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from builder import registry
+from builder import registry, takedown
 from builder.conditions import parse
 from builder.config import Config, RunSettings
 from builder.engine import Job
 from builder.errors import ConfigError
 from builder.layout import Layout
-from builder.records import Record, Score, SourceSpec, short_hash
+from builder.meter import Meter
+from builder.records import Score, SourceSpec, short_hash, utc_now
 from builder.stage import Context, Stage
 from builder.stages import STAGES, Step
+from builder.stages.admit import Admit
 from builder.stages.caption import Captioner
 from builder.stages.find import Source
 from builder.stages.judge import DEFAULT_KEEP, Judge
+from builder.stages.merge import Merge
 from builder.storage import Storage
 from builder.table import Answer, Stamp, Table
+from builder.web.limits import Limits
 
 DEFAULT_PLUGINS = {
     "detectors": "adaptive",
@@ -29,7 +33,7 @@ DEFAULT_PLUGINS = {
     "captioners": ("describe",),
 }
 NAME = re.compile(r"[a-z0-9_-]+")
-SECTIONS = {"name", "run", "source", "push", "card", "score", "caption", *(s.stage.name for s in STAGES)}
+SECTIONS = {"name", "run", "web", "source", "push", "card", *(s.stage.section or s.stage.name for s in STAGES)}
 
 
 @dataclass(frozen=True)
@@ -49,6 +53,16 @@ class Run:
     @cached_property
     def settings(self) -> RunSettings:
         return self.config.build(RunSettings, "run", self.config.section("run"))
+
+    @cached_property
+    def web(self) -> Limits:
+        return self.config.build(Limits, "web", self.config.section("web"))
+
+    @cached_property
+    def taken_down(self) -> tuple[str, ...]:
+        """The entries of the takedown list; read whenever the run is opened, so that every build honours it."""
+        name = self.config.section("licenses").get("takedown", "")
+        return takedown.read(self.config.base / Path(str(name)).expanduser()) if name else ()
 
     @cached_property
     def sources(self) -> dict[str, Source]:
@@ -85,7 +99,14 @@ class Run:
         found = [(step.verb, stage) for step in STAGES for stage in self._instances(step)]
         tables = {name: tuple(s.table for _, s in found if s.name == name) for name in ("score", "caption")}
         known = measured_names([stage for _, stage in found])
-        return [(verb, wire(stage, tables["score"], tables["caption"], known)) for verb, stage in found]
+        wired = [(verb, wire(stage, tables["score"], tables["caption"], known)) for verb, stage in found]
+        return [(verb, self._obliging(stage)) for verb, stage in wired]
+
+    def _obliging(self, stage: Stage[Any, Any]) -> Stage[Any, Any]:
+        """Tell the stages that honour the takedown list what is on it."""
+        if isinstance(stage, (Admit, Merge)):
+            return dataclasses.replace(stage, taken_down=self.taken_down)
+        return stage
 
     def jobs(self) -> list[Job]:
         """Every stage with its tables, in order."""
@@ -98,25 +119,34 @@ class Run:
             Job(s, tables[s.reads], {n: tables[n] for n in s.joins}, tables[s.table], layout, grains) for s in stages
         ]
 
-    def context(self, device: str = "cpu") -> Context:
+    def context(self, device: str = "cpu", meter: Meter | None = None) -> Context:
         folders = {name: source.root(self.config.base) for name, source in self.sources.items()}
         roots = {name: folder for name, folder in folders.items() if folder is not None}
-        return Context(self.storage, self.config.base, self.sources, roots, device)
+        return Context(self.storage, self.config.base, self.sources, roots, device, self.web, meter or Meter())
 
-    def write_sources(self) -> None:
-        """Bring the `sources` table up to date; its rows change when what a source would list has changed."""
-        rows: dict[str, Answer[Record]] = {}
+    def write_sources(self, limit: int = 0, refresh: bool = False) -> None:
+        """Bring the `sources` table up to date; its rows change when what a source would list has changed.
+
+        With `refresh` those are asked again whose listing is otherwise asked for once.
+        """
+        table: Table[SourceSpec] = Table(self.storage, "sources", SourceSpec)
+        before = {row.source: row.state for row in table.rows()}
+        rows: dict[str, Answer[SourceSpec]] = {}
         for entry, (name, source) in zip(self.config.values["source"], self.sources.items(), strict=True):
-            spec = SourceSpec(name, entry["kind"], short_hash(entry), source.state(self.config.base))
+            asked = utc_now() if refresh else before.get(name, "")
+            state = source.state(self.config.base) or asked
+            unasked = {f.name for f in dataclasses.fields(source) if f.metadata.get("execution")}
+            asked_for = {key: value for key, value in entry.items() if key not in unasked}
+            spec = SourceSpec(name, entry["kind"], short_hash(asked_for), state, limit)
             rows[name] = Answer(spec.digest(), [spec])
-        table: Table[Record] = Table(self.storage, "sources", SourceSpec)
         if not table.parts() or table.read(0).answers != rows:
             table.write(0, Stamp("config", ""), rows)
 
     def _instances(self, step: Step) -> Iterator[Stage[Any, Any]]:
         name = step.stage.name
         if not step.plugins:
-            yield self.config.build(step.stage, name, self.config.section(name))
+            section = step.stage.section or name
+            yield self.config.build(step.stage, section, self.config.section(section))
         elif step.plugins == "detectors":
             values = self.config.section(name)
             method = values.pop("method", DEFAULT_PLUGINS["detectors"])

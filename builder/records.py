@@ -11,10 +11,9 @@ import json
 import typing
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from functools import cache
 from typing import Any, ClassVar, TypeVar, cast
-
-import pyarrow as pa
 
 FACT = {"fact": True}
 F = TypeVar("F", bound=Callable[..., Any])
@@ -42,27 +41,29 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class SourceSpec(Record):
-    """One `[[source]]` of build.toml: a digest of its settings, and of what it would list now."""
+    """One `[[source]]` of build.toml: a digest of its settings, and of what it would list now.
+
+    Of each source at most `limit` videos are wanted (0: all).
+    """
 
     KEY: ClassVar[str] = "source"
     source: str
     kind: str
     settings: str
     state: str = ""
+    limit: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Found(Record):
-    """A video that a source lists, not fetched yet. `root` and `path` are set for local files, `url` for others."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listed(Record):
+    """What a source says of a video. In `url`, values of the query that may be secret are `***`.
 
-    KEY: ClassVar[str] = "found_id"
-    found_id: str
-    source: str
+    `site` is a stock site and `site_id` the video's id there, or in the list. `starts_s` and `ends_s` are spans asked
+    for, starts_s <= t < ends_s; without any, all of the video is.
+    """
+
     url: str = ""
-    root: str = ""
-    path: str = ""
-    size_bytes: int = 0
-    mtime_ns: int = 0
+    site: str = ""
     site_id: str = ""
     page_url: str = ""
     author: str = ""
@@ -71,13 +72,36 @@ class Found(Record):
     tags: tuple[str, ...] = ()
     license: str = ""
     license_url: str = ""
+    starts_s: tuple[float, ...] = ()
+    ends_s: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
-class SourceVideo(Record):
+class Found(Listed):
+    """A video that a source lists, not fetched yet. `root` and `path` are set for local files, `url` for others.
+
+    Rows with one `key` are one video: a site's own id, else the normalised URL, hashed. `position` is the row's place
+    in the source's listing.
+    """
+
+    KEY: ClassVar[str] = "found_id"
+    found_id: str
+    source: str
+    root: str = ""
+    path: str = ""
+    size_bytes: int = 0
+    mtime_ns: int = 0
+    key: str = ""
+    listed_sha256: str = ""
+    position: int = field(default=0, metadata=FACT)
+
+
+@dataclass(frozen=True, slots=True)
+class SourceVideo(Listed):
     """A video at hand, probed. `root` "" means the run's own media folder; else a folder source, never written to.
 
     `width` and `height` are as displayed; header figures (`duration_s`, `fps`) are claims until `scan` has counted.
+    `also` holds a JSON object for every other listing of the same bytes: whose it was, and where.
     """
 
     KEY: ClassVar[str] = "video_id"
@@ -96,15 +120,6 @@ class SourceVideo(Record):
     fps: float
     duration_s: float
     has_audio: bool
-    url: str = ""
-    site_id: str = ""
-    page_url: str = ""
-    author: str = ""
-    author_url: str = ""
-    title: str = ""
-    tags: tuple[str, ...] = ()
-    license: str = ""
-    license_url: str = ""
     also: tuple[str, ...] = ()
     mtime_ns: int = field(default=0, metadata=FACT)
     retrieved_at: str = field(default="", metadata=FACT)
@@ -261,26 +276,14 @@ class Failure(Record):
     filtered: bool = False
 
 
-ARROW: dict[Any, pa.DataType] = {
-    str: pa.string(),
-    int: pa.int64(),
-    float: pa.float64(),
-    bool: pa.bool_(),
-    tuple[str, ...]: pa.list_(pa.string()),
-    tuple[int, ...]: pa.list_(pa.int64()),
-    tuple[float, ...]: pa.list_(pa.float64()),
-}
-
-
-@per_type
-def arrow_schema(record: type[Any]) -> pa.Schema:
-    hints = typing.get_type_hints(record)
-    return pa.schema([pa.field(f.name, ARROW[hints[f.name]], nullable=False) for f in dataclasses.fields(record)])
-
-
 @per_type
 def digested(record: type[Any]) -> tuple[str, ...]:
     return tuple(f.name for f in dataclasses.fields(record) if not f.metadata.get("fact"))
+
+
+def utc_now() -> str:
+    """As rows hold times: to the second."""
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def short_hash(value: Any) -> str:

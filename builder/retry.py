@@ -1,30 +1,47 @@
 """Forget answers, so that their items are tried again: failures, and rows whose files are gone or damaged."""
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 
+from builder.config import FILE
 from builder.engine import Job
 from builder.errors import ConfigError
 from builder.pipeline import Run
 from builder.records import Fetched, Record
+from builder.stages import VERBS
 from builder.table import Answer
 
 
-def forget(run: Run, table: str = "", kind: str = "") -> tuple[int, Counter[str]]:
-    """Drop from `table` (or from all) failures of `kind` (or all retryable ones), and what was lost.
+def what_and_run(words: Sequence[str]) -> tuple[str, Path]:
+    """`crawl runs/mine` or `runs/mine`, in either order.
+
+    Raises:
+        ConfigError: there is no run among the words, or more than one word beside it.
+    """
+    runs = [word for word in words if (Path(word) / FILE).is_file()]
+    rest = [word for word in words if word not in runs[:1]]
+    if not runs or len(rest) > 1:
+        raise ConfigError(f"{' '.join(words)}: write osd-build retry [WHAT] RUN; RUN is a folder that holds {FILE}")
+    return rest[0] if rest else "", Path(runs[0])
+
+
+def forget(run: Run, what: str = "", kind: str = "") -> tuple[int, Counter[str]]:
+    """Drop from a table, or those of a verb (or from all), items of `kind` (or retryable failures), and what was lost.
 
     Of a downloaded video that failed to be scanned the file is dropped too: it is downloaded anew. Returns how many
     answers were forgotten, and the failures that stay, as `<table> --kind <kind>`.
 
     Raises:
-        ConfigError: the run has no such table.
+        ConfigError: the run has no such table, and there is no such verb.
     """
     jobs = {job.target.name: job for job in run.jobs()}
-    if table and table not in jobs:
-        raise ConfigError(f"no stage writes {table!r}; there are: {', '.join(jobs)}")
-    chosen = [job for name, job in jobs.items() if not table or name == table]
-    if "scan" in (table, *(jobs if not table else ())):
+    verbs = {stage.table: verb for verb, stage in run.stages}
+    if what not in ("", *jobs, *verbs.values()):
+        raise ConfigError(f"no stage writes {what!r}; there are: {', '.join([*VERBS, *jobs])}")
+    chosen = [job for name, job in jobs.items() if what in ("", name, verbs[name])]
+    if jobs["scan"] in chosen:
         drop_downloads(run, jobs["scan"], kind)
         chosen = [jobs["fetch"], *(job for job in chosen if job.target.name != "fetch")]
     count = sum(drop(job, lambda a, job=job: failed(a, kind) or lost(a, job)) for job in chosen)  # type: ignore[misc]
@@ -59,10 +76,11 @@ def drop_downloads(run: Run, scan: Job, kind: str) -> None:
 
 
 def failed(answer: Answer[Record], kind: str) -> bool:
+    """Also what was left out on purpose, if its kind is named: a site may have allowed what its robots.txt forbids."""
     failure = answer.failure
-    if failure is None or failure.filtered:
+    if failure is None:
         return False
-    return failure.kind == kind if kind else failure.retryable
+    return failure.kind == kind if kind else failure.retryable and not failure.filtered
 
 
 def lost(answer: Answer[Record], job: Job) -> bool:

@@ -18,11 +18,14 @@ from pydantic import ConfigDict
 
 from builder.errors import Filtered, ItemError, RunError
 from builder.layout import bucket
+from builder.meter import Meter
 from builder.records import Failure, Record, short_hash
 from builder.storage import Storage
 
 if TYPE_CHECKING:
     from builder.media.guard import Guard
+    from builder.web.client import Client
+    from builder.web.limits import Limits
 
 R = TypeVar("R", bound=Record)
 In = TypeVar("In", bound=Record)
@@ -85,10 +88,11 @@ class Item(Generic[In]):
 
 @dataclass
 class Context:
-    """Where a stage runs: the run's storage, its sources, the device, the guarded decoder.
+    """Where a stage runs: the run's storage, its sources, the device, the guarded decoder, the web client.
 
     `base` is the folder of build.toml, against which its relative paths resolve; `sources` are the `[[source]]`s by
-    name, and `roots` the folders of the local ones. Paths stay here: no table holds one.
+    name, and `roots` the folders of the local ones. Paths stay here: no table holds one. `web` are the limits of the
+    client, `meter` hears of progress inside a unit.
     """
 
     storage: Storage
@@ -96,7 +100,10 @@ class Context:
     sources: Mapping[str, Any] = field(default_factory=dict)
     roots: Mapping[str, Path] = field(default_factory=dict)
     device: str = "cpu"
+    web: "Limits | None" = None
+    meter: Meter = field(default_factory=Meter)
     _guard: "Guard | None" = None
+    _client: "Client | None" = None
 
     @property
     def guard(self) -> "Guard":
@@ -107,6 +114,21 @@ class Context:
             self._guard = Guard()
         return self._guard
 
+    @property
+    def limits(self) -> "Limits":
+        from builder.web.limits import Limits
+
+        return self.web or Limits()
+
+    @property
+    def client(self) -> "Client":
+        """The worker's one web client, made at first use."""
+        if self._client is None:
+            from builder.web.client import Client
+
+            self._client = Client(self.limits, self.meter)
+        return self._client
+
     def cpu_s(self) -> float:
         """Processor time of this worker and of its decoder process."""
         return time.process_time() + (self._guard.cpu_s if self._guard else 0.0)
@@ -115,6 +137,9 @@ class Context:
         if self._guard is not None:
             self._guard.close()
             self._guard = None
+        if self._client is not None:
+            self._client.close()
+            self._client = None
 
 
 @dataclass(frozen=True)
@@ -127,6 +152,7 @@ class Stage(Generic[In, Out]):
     writes: ClassVar[type[Record]]
     grain: ClassVar[str]  # how the written table is cut into parts: found, video, clip, shard, one
     # -- optional
+    section: ClassVar[str] = ""  # of build.toml, where its settings are; its name if empty
     version: ClassVar[int] = 1  # raise it when the same settings begin to give other results
     needs: ClassVar[Resources] = Resources()
     whole: ClassVar[bool] = False  # sees the whole main table and runs once

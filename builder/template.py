@@ -10,11 +10,30 @@ TEMPLATE = """\
 # What `osd-build run` does. Paths are relative to this file. `--set section.key=value` overrides a line for one run.
 name = {name}
 
-[[source]]                  # one or more; kinds: folder, urls
+[[source]]                  # one or more; kinds: folder, urls, pexels, pixabay, mixkit
 kind = "folder"
 name = "local"              # names the shards: a-z, 0-9, - and _
 path = {folder}             # read in place, never changed
 license = {license}         # an SPDX id where there is one
+
+# [[source]]
+# kind = "pexels"           # key: the environment variable PEXELS_API_KEY; 200 requests an hour, 20,000 a month
+# query = "harbour"
+# rendition = "max_height=1080"
+# limit = 100               # at most that many videos of this source
+
+# [[source]]
+# kind = "pixabay"          # key: PIXABAY_API_KEY; 100 requests a minute
+# query = "forest"
+# limit = 100               # Pixabay does not allow systematic mass downloads
+
+# [web]
+# contact = "https://..."   # shown to servers; set it before you crawl
+# requests_per_s = 5        # to one host
+
+# [licenses]
+# allow = ["CC0-1.0", "CC-BY-*"]  # what may be fetched; without it everything is
+# takedown = "takedown.txt"       # what must not be in the dataset: SITE:ID, a URL, `author: NAME` or a sha256 a line
 
 [detect]
 method = "adaptive"         # "fixed" cuts every `frames` frames instead

@@ -66,9 +66,9 @@ def test_a_good_one(run: Path) -> None:
 def test_sections_that_are_left_out_have_defaults(run: Path) -> None:
     (run / "build.toml").write_text('[[source]]\nkind = "folder"\npath = "videos"\n')
     tables = [stage.table for _, stage in open_run(run).stages]
-    assert tables[:6] == ["find", "fetch", "merge", "scan", "detect", "split"]
-    assert tables[6:10] == ["score.text", "score.motion", "score.sharpness", "score.brightness"]
-    assert tables[10:] == ["judge", "caption.describe", "select", "plan", "pack"]
+    assert tables[:7] == ["find", "admit", "fetch", "merge", "scan", "detect", "split"]
+    assert tables[7:11] == ["score.text", "score.motion", "score.sharpness", "score.brightness"]
+    assert tables[11:] == ["judge", "caption.describe", "select", "plan", "pack"]
 
 
 @pytest.mark.parametrize(

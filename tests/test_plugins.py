@@ -13,7 +13,8 @@ from pydantic import ValidationError
 
 from builder import registry
 from builder.media.evidence import Evidence
-from builder.records import Score, arrow_schema
+from builder.parquet import arrow_schema
+from builder.records import Score
 from builder.stage import Stage
 from builder.stages.caption import Captioner
 from builder.stages.detect import Detector

@@ -13,9 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from builder.errors import RunError
+from builder.parquet import decode, encode
 from builder.records import Failure, Record
 from builder.storage import Storage
-from builder.table import Answer, Stamp, Table, decode, encode
+from builder.table import Answer, Stamp, Table
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ from builder.config import RunSettings
 from builder.engine import Job, Receipt
 from builder.errors import Filtered, ItemError
 from builder.layout import Layout
+from builder.meter import Meter
 from builder.records import Failure, Record, SourceSpec, Verdict
 from builder.stage import Context, Item, Resources, Stage, execution, settings
 from builder.storage import Storage
@@ -205,7 +206,7 @@ class ToyRun:
             for s in self.chain
         ]
 
-    def context(self, device: str = "cpu") -> Context:
+    def context(self, device: str = "cpu", meter: Meter | None = None) -> Context:
         return Context(self.storage, device=device)
 
     @property

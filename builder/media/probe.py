@@ -9,8 +9,10 @@ import av.error
 from av.container import InputContainer
 from av.video.stream import VideoStream
 
+from builder.errors import ItemError
 from builder.media.frames import quarter_turns, upright_size
 from builder.media.sniff import open_video, video_stream
+from builder.media.structure import structure
 
 PEEK_PACKETS = 64  # enough for the first frame of any sound stream; a broken one is left to `scan`
 
@@ -39,9 +41,11 @@ class Probe:
     time_base: str
 
 
-def probe(path: Path) -> Probe:
-    """Raises the ItemErrors of `open_video`."""
+def probe(path: Path, complete: bool = False) -> Probe:
+    """Raises the ItemErrors of `open_video`; with `complete` also `truncated` if the file is shorter than it says."""
     with open_video(path) as container:
+        if complete and structure(path, container.format.name).declared_bytes > path.stat().st_size:
+            raise ItemError("truncated", f"{path} is shorter than its header says; fetch it again")
         stream = video_stream(container)
         base = stream.time_base or Fraction(0)
         length = stream.duration * base if stream.duration else Fraction(container.duration or 0, 1_000_000)

@@ -197,9 +197,9 @@ def captions(name: str, texts: pl.LazyFrame, max_words: int) -> Captions:
 
 
 def as_duration(seconds: Fraction | float) -> str:
-    """274h05m13s; rounded to whole seconds for show only."""
+    """274h 05m 13s; rounded to whole seconds for show only."""
     minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes // 60}h{minutes % 60:02}m{rest:02}s"
+    return f"{minutes // 60}h {minutes % 60:02}m {rest:02}s"
 
 
 def render(found: Stats) -> str:

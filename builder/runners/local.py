@@ -7,6 +7,7 @@ they then run one at a time, an input that kills its worker twice becomes a fail
 import multiprocessing
 import os
 import tempfile
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -21,6 +22,7 @@ from builder.board import Board
 from builder.engine import Receipt, Unit
 from builder.errors import RunError
 from builder.media.guard import PRELOAD
+from builder.meter import News
 from builder.pipeline import Run
 from builder.runners import worker
 
@@ -28,9 +30,12 @@ QUEUE = 2  # units out per worker: one in hand and one at hand
 
 
 class LocalRunner:
-    """Makes the units of `wanted` tables. `workers` 0 takes the setting, and else one per core."""
+    """Makes the units of `wanted` tables. `workers` 0 takes the setting, and else one per core.
 
-    def __init__(self, run: Run, workers: int = 0) -> None:
+    `hear` is told, from a thread of its own, what workers tell of units that are not finished.
+    """
+
+    def __init__(self, run: Run, workers: int = 0, hear: Callable[[News], None] = lambda news: None) -> None:
         self.run = run
         self.workers = workers or run.settings.workers or os.cpu_count() or 1
         self.pools: dict[bool, ProcessPoolExecutor] = {}
@@ -38,6 +43,9 @@ class LocalRunner:
         self.context = multiprocessing.get_context("forkserver")
         self.context.set_forkserver_preload(PRELOAD)  # workers and their guarded decoders share one fork server
         self.held, self.life = self.context.Pipe(duplex=False)  # workers leave when `life` is closed
+        # A pipe and no queue: news are short enough to be written in one piece, so no worker dies holding a lock.
+        self.heard, self.news = self.context.Pipe(duplex=False)
+        self.hear = hear
 
     def __call__(self, wanted: set[str], watch: Callable[[Board], None] = lambda board: None) -> Iterator[Receipt]:
         """Yield a receipt per unit made; units that are up to date are passed over. `watch` sees every change.
@@ -47,6 +55,7 @@ class LocalRunner:
         """
         jobs = self.run.jobs()
         board = Board(jobs, wanted)
+        threading.Thread(target=self._listen, daemon=True).start()
         try:
             while not board.finished():
                 self._submit(board)
@@ -60,6 +69,11 @@ class LocalRunner:
             self._close()
         watch(board)
         board.close()
+
+    def _listen(self) -> None:
+        with suppress(EOFError, OSError):
+            while news := self.heard.recv():
+                self.hear(news)
 
     def _submit(self, board: Board) -> None:
         for gpu in (False, True):
@@ -126,10 +140,11 @@ class LocalRunner:
 
     def _new_pool(self, gpu: bool, workers: int) -> ProcessPoolExecutor:
         ranks = queue_of(self.context, workers) if gpu else None
-        return ProcessPoolExecutor(workers, self.context, worker.start, (self.run, self.held, ranks))
+        return ProcessPoolExecutor(workers, self.context, worker.start, (self.run, self.held, self.news, ranks))
 
     def _close(self) -> None:
         """Stop all workers at once: what they had in hand is redone, what they finished is on disk."""
+        self.news.send(None)  # the listener's last
         self.flying.clear()
         for gpu in list(self.pools):
             stop(self.pools.pop(gpu))

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from builder.engine import Caution, Receipt, Unit
+from builder.meter import Meter
 from builder.pipeline import Run
 
 
@@ -20,12 +21,13 @@ class Worker:
 
     run: Run
     device: str = "cpu"
+    meter: Meter = field(default_factory=Meter)
     opened: set[str] = field(default_factory=set)
     closing: ExitStack = field(default_factory=ExitStack)
 
     def __post_init__(self) -> None:
         self.jobs = {job.target.name: job for job in self.run.jobs()}
-        self.context = self.run.context(self.device)
+        self.context = self.run.context(self.device, self.meter)
         self.closing.callback(self.context.close)
 
     def make(self, unit: Unit, caution: Caution | None = None) -> Receipt:
@@ -39,7 +41,7 @@ class Worker:
 _worker: Worker
 
 
-def start(run: Run, held: Connection, ranks: Any = None) -> None:
+def start(run: Run, held: Connection, news: Connection, ranks: Any = None) -> None:
     """Process initialiser. One thread per library: workers are the parallelism, and sums never change their order."""
     global _worker  # noqa: PLW0603 (a pool process has no other place for what it has loaded)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
@@ -50,7 +52,7 @@ def start(run: Run, held: Connection, ranks: Any = None) -> None:
         from builder.runners.multi_gpu import claim
 
         device = claim(*ranks.get())
-    _worker = Worker(run, device)
+    _worker = Worker(run, device, Meter(news.send))
 
 
 def leave_with_parent(held: Connection) -> None:

@@ -10,7 +10,7 @@ from typing import ClassVar
 
 from builder.errors import ItemError
 from builder.records import Found, short_hash
-from builder.stage import settings
+from builder.stage import Context, settings
 from builder.stages.find import Source
 
 SUFFIXES = (
@@ -38,10 +38,11 @@ class Folder(Source):
     def state(self, base: Path) -> str:
         return short_hash(self._files(self.root(base)))
 
-    def find(self, base: Path) -> Iterator[Found]:
-        if not self.root(base).is_dir():
+    def find(self, context: Context) -> Iterator[Found]:
+        root = self.root(context.base)
+        if not root.is_dir():
             raise ItemError("no_such_folder", f"there is no folder {self.path!r} (relative paths start at build.toml)")
-        for path, size_bytes, mtime_ns in self._files(self.root(base)):
+        for path, size_bytes, mtime_ns in self._files(root):
             yield Found("", "", path=path, size_bytes=size_bytes, mtime_ns=mtime_ns)
 
     def sought(self) -> str:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from builder.stage import Stage
+from builder.stages.admit import Admit
 from builder.stages.caption import Captioner
 from builder.stages.detect import Detector
 from builder.stages.fetch import Fetch
@@ -28,6 +29,7 @@ class Step:
 
 STAGES = (
     Step("crawl", Find),
+    Step("crawl", Admit),
     Step("crawl", Fetch),
     Step("crawl", Merge),
     Step("split", Scan),

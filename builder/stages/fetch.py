@@ -6,110 +6,148 @@ import json
 import os
 import stat
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from functools import cached_property, lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import unquote_to_bytes
 
+from builder.budget import Share, as_bytes
 from builder.errors import ItemError
-from builder.records import Fetched, Found, SourceVideo, content_id
+from builder.records import Failure, Fetched, Found, Listed, SourceVideo, content_id, short_hash
 from builder.stage import Context, Item, Stage, execution, settings
+from builder.web.address import normalised, shown, unsigned
 
 if TYPE_CHECKING:
     from builder.media.probe import Probe
-    from builder.web.client import Client
 
 SUFFIX = {"mov": "mp4", "matroska": "mkv", "mpeg": "mpg", "mpegts": "ts", "ogg": "ogv"}  # FFmpeg's name of a container
-LISTED = frozenset(f.name for f in dataclasses.fields(Found)) - {"root", "path", "size_bytes", "mtime_ns"}
+LISTED = (*(f.name for f in dataclasses.fields(Listed)), "found_id", "source")
+NOTES, PARTS = "fetch.notes", "fetch.parts"
 PROBED = ("container", "codec", "width", "height", "rotation", "fps", "duration_s", "has_audio")
 
 
 @settings
 class Fetch(Stage[Found, Fetched]):
-    """Settings say how to download, never what: an answer is kept until `osd-build retry RUN`.
+    """Download each video, hash it, read its header.
 
-    `contact` (a URL or an address) is shown to servers; `silence_s` without a byte is a timeout.
+    `budget` ("2 TB") is what downloads may take of the disk, unfinished ones included; when it is used up, the crawl
+    waits.
     """
 
     name: ClassVar[str] = "fetch"
-    reads: ClassVar[str] = "find"
+    section: ClassVar[str] = "storage"
+    reads: ClassVar[str] = "admit"
     writes: ClassVar[type[Fetched]] = Fetched
     grain: ClassVar[str] = "found"
+    batch_size: ClassVar[int] = 1 << 20  # a unit: what is finished of it is noted in files of its own
 
-    max_size_bytes: int = execution(default=4 << 30)
-    silence_s: float = execution(default=60.0)
-    deadline_s: float = execution(default=3600.0)
-    attempts: int = execution(default=4)
-    contact: str = execution(default="")
+    budget: str = execution(default="")
 
-    @cached_property
-    def client(self) -> "Client":
-        from builder.web.client import Client, Limits
+    def __post_init__(self) -> None:
+        as_bytes(self.budget)
 
-        limits = Limits(self.max_size_bytes, self.silence_s, self.deadline_s, self.attempts)
-        return Client(limits, self.contact)
+    def setup(self) -> None:
+        vars(self)["_probing"] = Lock()  # the decoder is one process
+        vars(self)["_share"] = Share(self.context.storage, as_bytes(self.budget), self.context.meter)
 
     def files(self, row: Fetched) -> Mapping[str, int]:
         return {} if row.root else {row.path: row.size_bytes}
 
-    def close(self) -> None:
-        if "client" in vars(self):
-            vars(self).pop("client").close()
+    def batch(self, items: Sequence[Item[Found]]) -> list[Sequence[Fetched] | Failure]:
+        pool = ThreadPoolExecutor(max_workers=min(len(items), self.context.limits.connections))
+        try:
+            return list(pool.map(self._told, items))
+        finally:
+            pool.shutdown(cancel_futures=True)
+            self.context.meter.flush()
 
     def each(self, item: Item[Found]) -> Sequence[Fetched]:
         return [self._local(item.row) if item.row.root else self._remote(item.row)]
 
+    def _told(self, item: Item[Found]) -> Sequence[Fetched] | Failure:
+        answer = self.answer(item.id, partial(self.each, item))
+        self.context.meter.file(answer.kind if isinstance(answer, Failure) else "kept")
+        return answer
+
     def _local(self, found: Found) -> Fetched:
         path, name = local_path(found.root, found.path, self.context), shown_path(found)
-        size_bytes, mtime_ns, sha256 = read_through(path, name)
-        facts = {"path": found.path, "size_bytes": size_bytes, "mtime_ns": mtime_ns, "sha256": sha256}
-        return fetched(found, self._probe(path, name), root=found.root, **facts)
+        with reading(name):
+            now = path.stat()
+        facts = {"path": found.path, "size_bytes": now.st_size, "mtime_ns": now.st_mtime_ns}
+        known = self._noted(found)
+        if not known or facts != {key: known.get(key) for key in facts}:
+            size_bytes, mtime_ns, sha256 = read_through(path, name)
+            known = {"path": found.path, "size_bytes": size_bytes, "mtime_ns": mtime_ns, "sha256": sha256}
+            self._note(found, known)
+        return fetched(found, self._probe(path, name), root=found.root, **known)
 
     def _remote(self, found: Found) -> Fetched:
-        from builder.web.address import normalised, shown
-
         if not found.url:
-            raise ItemError("bad_url", f"{found.path} has no url; add one, or take the row out")
-        url, note = normalised(found.url), f"fetch.downloads/{found.id[:2]}/{found.id}.json"
-        facts = self._known(note) or self._download(url, note)
-        probe = self._probe(self.context.storage.path(facts["path"]), shown(url))
+            if found.site:
+                raise ItemError("no_file", f"{found.path}: the site offers no file of it that can be fetched")
+            raise ItemError("bad_url", f"{found.path} cannot be used as it is listed; correct the row, or take it out")
+        facts = self._known(found) or self._download(found, normalised(found.url))
+        del facts["address"]
+        probe = self._probe(self.context.storage.path(facts["path"]), shown(found.url))
         return fetched(found, probe, root="", **facts)
 
-    def _known(self, note: str) -> dict[str, Any] | None:
-        """What an earlier download of this URL gave: a kill or an edited licence fetches nothing twice."""
-        try:
-            facts: dict[str, Any] = json.loads(self.context.storage.read(note))
-        except FileNotFoundError:
-            return None
-        return facts if self._has(facts["path"], facts["size_bytes"]) else None
-
-    def _download(self, url: str, note: str) -> dict[str, Any]:
+    def _download(self, found: Found, address: str) -> dict[str, Any]:
         """Get the file under the name that its content gives it, then note down what was got."""
-        from builder.web.address import shown
+        from builder.web.download import Wanted, download, exclusive
 
-        storage = self.context.storage
-        with storage.scratch() as temporary:
-            with temporary.open("w+b") as file:
-                download = self.client.download(url, file)
-            container = self._probe(temporary, shown(url)).container
-            video_id = content_id(download.sha256)
-            path = f"media/videos/{video_id[:2]}/{video_id}.{SUFFIX.get(container, container)}"
-            if not self._has(path, download.size_bytes):
-                storage.adopt(temporary, path)
-        facts = {"path": path, **vars(download)}
-        storage.write(note, json.dumps(facts, indent=1).encode())
+        storage, share = self.context.storage, vars(self)["_share"]
+        part = storage.path(f"{PARTS}/{found.id[:2]}/{found.id}.part")
+        containers: list[str] = []
+
+        def check(path: Path, whole: bool) -> None:
+            containers.append(self._probe(path, shown(found.url), complete=not whole).container)
+
+        with exclusive(part) as file, share.of(found.size_bytes):
+            if known := self._known(found):  # another run got it meanwhile
+                return known
+            source = self.context.sources.get(found.source)
+            url = source.media_url(found, self.context) if source else found.url
+            got = download(self.context.client, url, file, part, Wanted(found.listed_sha256, check))
+            video_id = content_id(got.sha256)
+            path = f"media/videos/{video_id[:2]}/{video_id}.{SUFFIX.get(containers[-1], containers[-1])}"
+            if not self._has(path, got.size_bytes):
+                storage.adopt(part, path)
+        facts = {"path": path, "address": short_hash(unsigned(address)), **vars(got)}
+        self._note(found, facts)
         return facts
+
+    def _known(self, found: Found) -> dict[str, Any] | None:
+        """What an earlier download of this URL gave: a kill or an edited licence fetches nothing twice."""
+        facts = self._noted(found)
+        same = facts.get("address") == short_hash(unsigned(found.url))
+        return facts if same and self._has(facts["path"], facts["size_bytes"]) else None
+
+    def _noted(self, found: Found) -> dict[str, Any]:
+        try:
+            facts: dict[str, Any] = json.loads(self.context.storage.read(note_of(found)))
+        except (FileNotFoundError, ValueError):
+            return {}
+        return facts
+
+    def _note(self, found: Found, facts: Mapping[str, Any]) -> None:
+        self.context.storage.write(note_of(found), json.dumps(facts, indent=1).encode())
 
     def _has(self, path: str, size_bytes: int) -> bool:
         file = self.context.storage.path(path)
         return file.is_file() and file.stat().st_size == size_bytes
 
-    def _probe(self, path: Path, name: str) -> "Probe":
+    def _probe(self, path: Path, name: str, complete: bool = False) -> "Probe":
         from builder.media.probe import probe
 
-        with telling_of(path, name):
-            return self.context.guard.call(probe, path)
+        with vars(self)["_probing"], telling_of(path, name):
+            return self.context.guard.call(probe, path, complete)
+
+
+def note_of(found: Found) -> str:
+    return f"{NOTES}/{found.id[:2]}/{found.id}.json"
 
 
 def fetched(found: Found, probe: "Probe", **facts: Any) -> Fetched:
@@ -147,8 +185,6 @@ def local_path(root: str, path: str, context: Context) -> Path:
 
 def shown_path(row: Found | SourceVideo) -> str:
     """For messages and tables, which hold no real path: where a user knows the video from."""
-    from builder.web.address import shown
-
     return f"{row.path!r} of source {row.root!r}" if row.root else shown(row.url)
 
 

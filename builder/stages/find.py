@@ -2,47 +2,100 @@
 
 import dataclasses
 import hashlib
+import itertools
 import logging
+import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from functools import partial
+from dataclasses import dataclass
+from functools import cache, partial
 from pathlib import Path
-from typing import ClassVar
+from threading import Lock
+from typing import Annotated, ClassVar
 
-from builder.errors import Filtered, ItemError
-from builder.layout import video_parts
+from pydantic import Field
+
+from builder import registry
+from builder.errors import ItemError
+from builder.layout import found_parts
+from builder.parquet import decode, encode, from_parquet
 from builder.records import Failure, Found, SourceSpec, content_id
-from builder.stage import Item, Stage, settings
+from builder.stage import Context, Item, Stage, settings
 
 LOG = logging.getLogger(__name__)
+LISTINGS = "find.listings"
+LISTING = Lock()
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a source would list. `requests` are those to list it, `size_bytes` 0 is not known; `exact` when counted.
+
+    `wait_s`: what the source's published limits make the listing last at least.
+    """
+
+    videos: int
+    requests: int = 0
+    size_bytes: int = 0
+    exact: bool = True
+    wait_s: float = 0.0
+    notes: tuple[str, ...] = ()
 
 
 @settings
 class Source:
-    """Base of sources. The settings here stand in for items whose own listing does not say."""
+    """Base of sources. The settings here stand in for items whose own listing does not say.
+
+    `limit`: at most that many videos, in the order of the listing; 0 is all of them.
+    """
 
     plugin: ClassVar[str]
+    site: ClassVar[str] = ""  # of a source that is a stock site: its name
+    addresses: ClassVar[tuple[str, ...]] = ()  # expressions for whole URLs of the site; their group `id` is the video
     license: str = ""
     license_url: str = ""
     author: str = ""
     author_url: str = ""
+    limit: Annotated[int, Field(ge=0)] = 0
 
     # -- required
-    def state(self, base: Path) -> str:
-        """Changes when what the source would list now has changed; cheap, and never fails.
-
-        `base` is the folder of build.toml: relative paths in settings start there.
-        """
-        raise NotImplementedError(f"{type(self).__name__} does not define state")
-
-    def find(self, base: Path) -> Iterator[Found]:
+    def find(self, context: Context) -> Iterator[Found]:
         """The videos there are, each with a `url`, or a `path` below `root`, and what is known about it.
 
-        `found_id`, `source` and `root` are left empty: Find fills them in. An item that cannot be used is listed all
-        the same, and then fails by name when it is fetched. Raises ItemError if the source as a whole cannot be read.
+        `found_id`, `key`, `source` and `root` are left empty: Find fills them in. An item that cannot be used is listed
+        all the same, and then fails by name when it is fetched. Raises ItemError if the source as a whole cannot be
+        read. The caller stops when it has enough: ask for further pages only when asked for further videos.
         """
         raise NotImplementedError(f"{type(self).__name__} does not define find")
 
     # -- optional
+    def state(self, base: Path) -> str:
+        """Changes when what the source would list now has changed; cheap, and never fails.
+
+        `base` is the folder of build.toml: relative paths in settings start there. "" is for a listing that is asked
+        for once, and kept until `osd-build crawl --refresh`.
+        """
+        return ""
+
+    def media_url(self, found: Found, context: Context) -> str:
+        """Where to download a video from, asked for just before that. By default it is as listed; where the listed URL
+        holds a secret, tables do not, and the listing is read again.
+
+        Raises:
+            ItemError: `gone`, when the listing has no such video any more.
+        """
+        from builder.web.address import MASK
+
+        if MASK not in found.url:
+            return found.url
+        with LISTING:
+            if "_urls" not in vars(self):
+                rows = ((row, one_form(row.url)) for row in self.find(context))
+                vars(self)["_urls"] = {key_of(row, "", url, *site_of(url)): url for row, url in rows if url}
+        if found.key not in vars(self)["_urls"]:
+            raise ItemError("gone", f"{found.url} is no longer listed, and only the listing holds all of the URL")
+        return str(vars(self)["_urls"][found.key])
+
     def root(self, base: Path) -> Path | None:
         """The folder that holds the videos, of a source whose files are used where they are."""
         return None
@@ -51,56 +104,99 @@ class Source:
         """What was looked for, for the message that there is none."""
         return f"a video of kind {self.plugin}"
 
+    def estimate(self, context: Context) -> Estimate:
+        """What `find` would list, for `--dry-run`."""
+        rows = list(itertools.islice(self.find(context), self.limit or None))
+        return Estimate(len(rows), size_bytes=sum(row.size_bytes for row in rows))
+
 
 @settings
 class Find(Stage[SourceSpec, Found]):
-    """List the videos of all sources."""
+    """List the videos of all sources, those listed several times several times."""
 
     name: ClassVar[str] = "find"
     reads: ClassVar[str] = "sources"
     writes: ClassVar[type[Found]] = Found
     grain: ClassVar[str] = "found"
+    version: ClassVar[int] = 2
     whole: ClassVar[bool] = True
     decides: ClassVar[tuple[str, ...]] = ("found",)
 
     def batch(self, items: Sequence[Item[SourceSpec]]) -> list[Sequence[Found] | Failure]:
-        taken: set[str] = set()
-        return [self.answer(item.id, partial(self._list, item.row, taken)) for item in items]
+        times: Counter[str] = Counter()
+        return [self.answer(item.id, partial(self._numbered, item.row, times)) for item in items]
 
     def parts(self, rows: Sequence[Found]) -> Mapping[str, int]:
-        return {"found": video_parts(len(rows))}
+        return {"found": found_parts(len(rows))}
 
-    def _list(self, spec: SourceSpec, taken: set[str]) -> list[Found]:
-        """The rows of one source, sorted by id, without those whose id is `taken`; of equal ones the first."""
+    def _numbered(self, spec: SourceSpec, times: Counter[str]) -> list[Found]:
+        """The rows of one source, sorted by id: that of the key, or for the n-th row of a key one of its own."""
+        rows = []
+        for row in self._listed(spec):
+            n = times[row.key]
+            times[row.key] += 1
+            rows.append(dataclasses.replace(row, found_id=id_of(f"{row.key}#{n}") if n else row.key))
+        return sorted(rows, key=lambda row: row.found_id)
+
+    def _listed(self, spec: SourceSpec) -> list[Found]:
+        """What the source lists. A listing that is asked for once is kept, so that a kill or another source costs it
+        nothing."""
         source: Source = self.context.sources[spec.source]
-        base, name = self.context.base, spec.source
-        local = source.root(base) is not None
-        rows = [complete(found, source, name, local) for found in source.find(base)]
+        storage, name = self.context.storage, listing_of(spec)
+        once = not source.state(self.context.base)
+        if once and storage.exists(name):
+            return decode(Found, from_parquet(storage.read(name)), name)
+        local = source.root(self.context.base) is not None
+        most = min(filter(None, (source.limit, spec.limit)), default=None)
+        found = itertools.islice(source.find(self.context), most)
+        rows = [complete(row, source, spec.source, local, n) for n, row in enumerate(found)]
         if not rows:
-            raise ItemError("empty_source", f"source {name!r} lists nothing; it was to hold {source.sought()}")
-        fresh = {row.id: row for row in reversed(rows) if row.id not in taken}
-        taken.update(fresh)
-        if not fresh:
-            raise Filtered("duplicate", f"all {len(rows)} videos of source {name!r} are listed by others before it")
-        LOG.info("source %r: %d rows, %d of them listed before", name, len(rows), len(rows) - len(fresh))
-        return [fresh[key] for key in sorted(fresh)]
+            raise ItemError("empty_source", f"source {spec.source!r} lists nothing; it was to hold {source.sought()}")
+        if once:
+            storage.write(name, encode(Found, rows, {}))
+        LOG.info("source %r: %d rows", spec.source, len(rows))
+        return rows
 
 
-def complete(found: Found, source: Source, name: str, local: bool) -> Found:
-    """What a source lists as a row: its id from its address, and the source's own licence where it has none."""
+def listing_of(spec: SourceSpec) -> str:
+    """The file that keeps what a source listed which is asked once."""
+    return f"{LISTINGS}/{spec.source}-{spec.digest()}.parquet"
+
+
+def complete(found: Found, source: Source, name: str, local: bool, position: int) -> Found:
+    """What a source lists as a row: its key from its address, and the source's own licence where it has none."""
+    from builder.web.address import masked
+
     url = "" if local else one_form(found.url)
-    address = f"folder:{name}/{found.path}" if local else url or f"row:{name}/{found.path}"
+    site, site_id = (found.site, found.site_id) if found.site else site_of(url)
     return dataclasses.replace(
         found,
-        found_id=content_id(hashlib.sha256(address.encode()).hexdigest()),
+        key=key_of(found, name, url, site, site_id) if not local else id_of(f"folder:{name}/{found.path}"),
         source=name,
         root=name if local else "",
-        url=url,
+        url=masked(url),
+        page_url=masked(found.page_url),
+        site=site,
+        site_id=found.site_id or site_id,
         license=found.license or source.license,
-        license_url=found.license_url or source.license_url,
+        license_url=found.license_url or (source.license_url if not found.license else ""),
         author=found.author or source.author,
         author_url=found.author_url or source.author_url,
+        position=position,
     )
+
+
+def key_of(found: Found, name: str, url: str, site: str, site_id: str) -> str:
+    """Of a video on the web: the site's own id where one is known, else the URL, else the place in the list."""
+    from builder.web.address import unsigned
+
+    if site and site_id:
+        return id_of(f"{site}:{site_id}")
+    return id_of(unsigned(url) or f"row:{name}/{found.path}")
+
+
+def id_of(text: str) -> str:
+    return content_id(hashlib.sha256(text.encode()).hexdigest())
 
 
 def one_form(url: str) -> str:
@@ -111,3 +207,17 @@ def one_form(url: str) -> str:
         return normalised(url)
     except ItemError:
         return url
+
+
+@cache
+def site_addresses() -> list[tuple[str, re.Pattern[str]]]:
+    sources = registry.discover("sources", Source).values()
+    return [(source.site, re.compile(pattern)) for source in sources for pattern in source.addresses]
+
+
+def site_of(url: str) -> tuple[str, str]:
+    """The stock site and the video's id there, if the URL is one of a site that has a source here."""
+    for site, pattern in site_addresses():
+        if match := pattern.fullmatch(url):
+            return site, match["id"]
+    return "", ""

@@ -1,44 +1,71 @@
 """Merge: videos with the same bytes become one, whatever they were called and wherever they were found."""
 
 import dataclasses
+import json
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import ClassVar
 
 from builder.errors import Filtered
 from builder.layout import clip_parts, video_parts
+from builder.licenses import license_of
 from builder.records import Failure, Fetched, SourceVideo
 from builder.stage import Item, Stage, settings
+
+WHERE = ("found_id", "source", "site", "site_id", "page_url", "url", "root", "path")
+WHOSE = ("title", "author", "author_url", "license", "license_url")
 
 
 @settings
 class Merge(Stage[Fetched, SourceVideo]):
-    """Of equal videos the one with the smallest `found_id` stays, so that the order of arrival does not matter."""
+    """Of equal videos the one with the most permissive licence stands for all, then the one with the smallest
+    `found_id`, so that the order of arrival does not matter."""
 
     name: ClassVar[str] = "merge"
     reads: ClassVar[str] = "fetch"
     writes: ClassVar[type[SourceVideo]] = SourceVideo
     grain: ClassVar[str] = "video"
+    version: ClassVar[int] = 2
     whole: ClassVar[bool] = True
     decides: ClassVar[tuple[str, ...]] = ("video", "clip")
 
+    taken_down: tuple[str, ...] = ()  # the takedown list of [licenses], read by the pipeline
+
     def batch(self, items: Sequence[Item[Fetched]]) -> list[Sequence[SourceVideo] | Failure]:
-        same: dict[str, list[str]] = {}
-        for found_id, video_id in sorted((item.id, item.row.video_id) for item in items):
-            same.setdefault(video_id, []).append(found_id)
-        return [self.answer(item.id, partial(merged, item.row, same[item.row.video_id])) for item in items]
+        same: dict[str, list[Fetched]] = {}
+        for row in sorted((item.row for item in items), key=standing):
+            same.setdefault(row.video_id, []).append(row)
+        banned = frozenset(self.taken_down)
+        return [self.answer(item.id, partial(merged, item.row, same[item.row.video_id], banned)) for item in items]
 
     def parts(self, rows: Sequence[SourceVideo]) -> Mapping[str, int]:
         return {"video": video_parts(len(rows)), "clip": clip_parts([row.duration_s for row in rows])}
 
 
-def merged(row: Fetched, same: Sequence[str]) -> list[SourceVideo]:
-    """`same` names all rows with these bytes, sorted.
+def standing(row: Fetched) -> tuple[int, str]:
+    """The best first: fewest reasons against publishing it."""
+    return len(license_of(row.license, row.license_url).barriers()), row.found_id
+
+
+def merged(row: Fetched, same: Sequence[Fetched], banned: frozenset[str]) -> list[SourceVideo]:
+    """`same` are all rows with these bytes, the best first.
 
     Raises:
-        Filtered: `duplicate`, unless the row is the first of them.
+        Filtered: `taken_down`, or `duplicate` unless the row is the first of them.
     """
-    if row.found_id != same[0]:
-        raise Filtered("duplicate", f"has the same bytes as {same[0]}, which stands for both as video {row.video_id}")
+    if f"sha256:{row.sha256}" in banned:
+        raise Filtered("taken_down", f"the takedown list names its sha256: {row.sha256}")
+    if row.found_id != same[0].found_id:
+        text = f"has the same bytes as {same[0].found_id}, which stands for both as video {row.video_id}"
+        raise Filtered("duplicate", text)
     values = {f.name: getattr(row, f.name) for f in dataclasses.fields(SourceVideo)}
-    return [SourceVideo(**values | {"also": tuple(same[1:])})]
+    spans = sorted({span for one in same for span in zip(one.starts_s, one.ends_s, strict=True)})
+    if not all(one.starts_s for one in same):
+        spans = []  # one listing asks for all of it
+    values["starts_s"], values["ends_s"] = tuple(s for s, _ in spans), tuple(e for _, e in spans)
+    return [SourceVideo(**values | {"also": tuple(map(listing, same[1:]))})]
+
+
+def listing(row: Fetched) -> str:
+    """Where else these bytes were found, and whose they were said to be there, as JSON."""
+    return json.dumps({name: getattr(row, name) for name in WHERE + WHOSE if getattr(row, name)}, ensure_ascii=False)

@@ -1,6 +1,10 @@
 """Scan: the one decode pass over each video. It keeps evidence that any detector can read, and a strip of frames."""
 
-from collections.abc import Mapping, Sequence
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated, ClassVar
 
 from pydantic import Field
@@ -8,6 +12,7 @@ from pydantic import Field
 from builder.records import Record, Scanned, SourceVideo
 from builder.stage import Item, Resources, Stage, execution, settings
 from builder.stages.fetch import open_media, shown_path, telling_of
+from builder.storage import telling_of_full_disk
 
 
 @settings
@@ -15,7 +20,8 @@ class Scan(Stage[SourceVideo, Scanned]):
     """Decode each video once.
 
     `strip_fps` frames a second are kept as pictures, plus one wherever the picture changes, of at most
-    `strip_short_side` pixels. A video that takes longer than `wall_s` is a failure.
+    `strip_short_side` pixels. A video that takes longer than `wall_s` is a failure. With `scratch`, a folder on a fast
+    disk, a video is copied there while it is decoded: a folder source may lie on a slow network.
     """
 
     name: ClassVar[str] = "scan"
@@ -28,6 +34,7 @@ class Scan(Stage[SourceVideo, Scanned]):
     strip_short_side: Annotated[int, Field(ge=64)] = 480
     max_pixels: Annotated[int, Field(ge=1)] = 8192 * 4320
     wall_s: float = execution(default=3600.0)
+    scratch: str = execution(default="")
 
     def digest(self, row: Record) -> str:
         """The bytes, which the id stands for: a licence or title set right decodes nothing again."""
@@ -43,8 +50,10 @@ class Scan(Stage[SourceVideo, Scanned]):
         limits = ScanSettings(
             strip_fps=self.strip_fps, strip_short_side=self.strip_short_side, max_pixels=self.max_pixels
         )
-        with storage.scratch(".evidence") as evidence, storage.scratch(".strip") as strip:
-            source = open_media(video, self.context)
+        with ExitStack() as stack:
+            evidence = stack.enter_context(storage.scratch(".evidence"))
+            strip = stack.enter_context(storage.scratch(".strip"))
+            source = stack.enter_context(self._at_hand(open_media(video, self.context), bool(video.root)))
             with telling_of(source, shown_path(video)):
                 allowed = {"wall_s": self.wall_s, "cpu_s": self.wall_s}
                 facts = self.context.guard.call(scan, source, evidence, strip, limits, **allowed)
@@ -54,3 +63,14 @@ class Scan(Stage[SourceVideo, Scanned]):
                 for kind, path in (("evidence", evidence), ("strips", strip))
             ]
         return [Scanned(video.video_id, **vars(facts), evidence=names[0], strip=names[1])]
+
+    @contextmanager
+    def _at_hand(self, path: Path, is_theirs: bool) -> Iterator[Path]:
+        """A user's file, or for a while a copy of it in `scratch`; our own downloads are at hand already."""
+        if not (self.scratch and is_theirs):
+            yield path
+            return
+        folder = self.context.base / Path(self.scratch).expanduser()
+        folder.mkdir(parents=True, exist_ok=True)
+        with telling_of_full_disk(folder), TemporaryDirectory(prefix="osd-build-", dir=folder) as copied:
+            yield Path(shutil.copyfile(path, Path(copied) / f"video{path.suffix}"))

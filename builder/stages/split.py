@@ -1,7 +1,9 @@
 """Split: which shots become clips. A policy on frame numbers; nothing is decoded and nothing is written but rows."""
 
 import itertools
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
+from fractions import Fraction
 from functools import partial
 from typing import Annotated, ClassVar
 
@@ -9,7 +11,7 @@ from pydantic import Field
 
 from builder.errors import ConfigError, Filtered
 from builder.frames import open_evidence
-from builder.records import Clip, Scanned, Shots
+from builder.records import Clip, Record, Scanned, Shots, SourceVideo, short_hash
 from builder.stage import Item, Stage, settings
 
 
@@ -17,13 +19,15 @@ from builder.stage import Item, Stage, settings
 class Split(Stage[Shots, Clip]):
     """One clip a shot, of at least `min_s` seconds; a shot longer than `max_s` is cut into equal clips of at most that.
 
-    `trim_frames` are left out at both ends of a shot that borders on another, where a transition may reach in.
+    `trim_frames` are left out at both ends of a shot that borders on another, where a transition may reach in. Of a
+    video listed with spans, clips lie within those: what is left of each shot in each span is taken for a shot.
     """
 
     name: ClassVar[str] = "split"
     reads: ClassVar[str] = "detect"
     writes: ClassVar[type[Clip]] = Clip
     grain: ClassVar[str] = "clip"
+    version: ClassVar[int] = 2
 
     min_s: Annotated[float, Field(ge=0)] = 1.0
     max_s: Annotated[float, Field(gt=0)] = 20.0
@@ -35,26 +39,32 @@ class Split(Stage[Shots, Clip]):
 
     @property
     def joins(self) -> tuple[str, ...]:
-        return ("scan",)
+        return ("scan", "merge")
+
+    def digest(self, row: Record) -> str:
+        """Of the video only the spans count: a licence set right chooses no clip anew."""
+        return short_hash([row.starts_s, row.ends_s]) if isinstance(row, SourceVideo) else row.digest()
 
     def each(self, item: Item[Shots]) -> Sequence[Clip]:
         scan, shots = item.get(Scanned), item.row
         evidence = open_evidence(self.context.storage, scan.evidence)
         ends = [*(int(p) for p in evidence.pts), scan.end_pts]
         clip = partial(clip_of, scan, ends)
-        clips = [clip(a, b) for a, b in self._spans(shots, scan)]
+        wanted = wanted_frames(item.get(SourceVideo), scan, ends)
+        clips = [clip(a, b) for a, b in self._spans(shots, scan, wanted)]
         kept = [c for c in clips if c.duration_s >= self.min_s - EPSILON_S]
         if not kept:
             longest = max((c.duration_s for c in clips), default=0.0)
             raise Filtered("too_short", f"longest shot of {scan.video_id} is {longest:.2f} s; min_s is {self.min_s:g}")
         return kept
 
-    def _spans(self, shots: Shots, scan: Scanned) -> Iterator[tuple[int, int]]:
+    def _spans(self, shots: Shots, scan: Scanned, wanted: Sequence[tuple[int, int]]) -> Iterator[tuple[int, int]]:
         for start, end in zip(shots.starts, shots.ends, strict=True):
             first = start + (self.trim_frames if start > 0 else 0)
             last = end - (self.trim_frames if end < scan.frames else 0)
-            if last > first:
-                yield from self._shorten(first, last, scan.fps)
+            inside = [(max(first, a), min(last, b)) for a, b in wanted]
+            for a, b in sorted({(a, b) for a, b in inside if b > a}):
+                yield from self._shorten(a, b, scan.fps)
 
     def _shorten(self, first: int, last: int, fps: float) -> Iterator[tuple[int, int]]:
         most = max(1, int(self.max_s * fps + EPSILON_S))
@@ -64,6 +74,16 @@ class Split(Stage[Shots, Clip]):
 
 
 EPSILON_S = 1e-6  # timestamps are rounded to the time base; a clip of exactly min_s stays
+
+
+def wanted_frames(video: SourceVideo, scan: Scanned, pts: Sequence[int]) -> list[tuple[int, int]]:
+    """The listed spans, in frames first <= f < last: those that begin to be shown within the span."""
+    if not video.starts_s:
+        return [(0, scan.frames)]
+    base = Fraction(scan.time_base)
+    shown_s = [float((t - pts[0]) * base) for t in pts[: scan.frames]]
+    spans = zip(video.starts_s, video.ends_s, strict=True)
+    return [tuple(bisect_left(shown_s, t - EPSILON_S) for t in span) for span in spans]  # type: ignore[misc]
 
 
 def clip_of(scan: Scanned, pts: Sequence[int], first: int, last: int) -> Clip:

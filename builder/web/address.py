@@ -1,8 +1,9 @@
-"""Addresses: which URLs are accepted, and the one form in which each is known, stored and fetched.
+"""Addresses: which URLs and hosts are accepted, and the one form in which each is known, stored and shown.
 
 The parser is the client's own, so that what was checked is what is connected to.
 """
 
+import ipaddress
 import re
 
 import httpx2
@@ -10,7 +11,15 @@ import httpx2
 from builder.errors import ItemError
 
 HOST = re.compile(rb"[a-z0-9._:-]+")
-LAST_PORT = 65535
+WEB_PORTS = (80, 443)
+FIRST_FREE_PORT, LAST_PORT = 1024, 65535  # below the first, other services answer
+MASK = "***"
+# Parameters that sign a URL or hold a key, by the end of their name. The first kind never tells two videos apart.
+SIGNING = re.compile(r"x-(amz|goog)-.*|awsaccesskeyid|googleaccessid|key-pair-id|.*signature|policy|sig|hdnts|hdnea")
+SECRET = re.compile(rf"{SIGNING.pattern}|.*(key|token|secret|passw(or)?d|pwd|auth|credentials?|session|jwt|hmac)")
+PARAMETER = re.compile(r"([?&])([^=&]*)=([^&]*)")
+NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+NEVER = tuple(map(ipaddress.ip_network, ("64:ff9b:1::/48", "fec0::/10", "192.88.99.0/24", "::/96")))
 
 
 def normalised(text: str) -> str:
@@ -19,17 +28,26 @@ def normalised(text: str) -> str:
     Raises:
         ItemError: `bad_url`, if it is no http or https URL, or carries a password (tables would keep it).
     """
+    told = masked(text.strip()[:200])
     try:
         url = httpx2.URL(text.strip())
     except httpx2.InvalidURL as error:
-        raise ItemError("bad_url", f"{text[:200]!r} is no URL ({error}); correct it in the list") from None
-    if url.scheme not in ("http", "https"):
-        raise ItemError("bad_url", f"{text[:200]!r} is no http:// or https:// URL; correct it in the list")
+        raise ItemError("bad_url", f"{told!r} is no URL ({error}); correct it in the list") from None
     if url.userinfo:
         raise ItemError("bad_url", f"{shown(text)} carries a user name or password; take it out of the list")
+    if url.scheme not in ("http", "https"):
+        raise ItemError("bad_url", f"{told!r} is no http:// or https:// URL; correct it in the list")
     if "\\" in text or not HOST.fullmatch(url.raw_host) or (url.port or 1) > LAST_PORT:
-        raise ItemError("bad_url", f"{text[:200]!r} has a host or port that cannot be; correct it in the list")
+        raise ItemError("bad_url", f"{told!r} has a host or port that cannot be; correct it in the list")
+    if url.port is not None and url.port < FIRST_FREE_PORT and url.port not in WEB_PORTS:
+        text = f"{told!r} has port {url.port}, where no web server is; correct it in the list"
+        raise ItemError("bad_url", text)
     return str(url.copy_with(raw_path=url.raw_path, fragment=None))
+
+
+def origin(url: str) -> str:
+    """Scheme, host and port, as `https://example.org` (of a normalised URL)."""
+    return "/".join(url.split("/")[:3])
 
 
 def shown(text: str) -> str:
@@ -38,3 +56,33 @@ def shown(text: str) -> str:
     host, slash, path = rest.partition("/")
     path, query, _ = path.partition("?")
     return f"{scheme}://{host.rpartition('@')[2].partition('?')[0]}{slash}{path}{query and '?...'}"
+
+
+def masked(url: str) -> str:
+    """A URL for tables: `***` for a password, and for the values of parameters that look like a key or a signature."""
+    scheme, separator, rest = url.partition("://")
+    host, slash, path = rest.partition("/")
+    if "@" in host:
+        host = f"{MASK}@{host.rpartition('@')[2]}"
+    text = f"{scheme}{separator}{host}{slash}{path}" if separator else url
+    return PARAMETER.sub(lambda m: f"{m[1]}{m[2]}={MASK}" if SECRET.fullmatch(m[2].lower()) else m[0], text)
+
+
+def unsigned(url: str) -> str:
+    """A URL to tell videos apart by: without the parameters that sign it, which are new each time it is listed."""
+    rest = PARAMETER.sub(lambda m: m[1] if SIGNING.fullmatch(m[2].lower()) else m[0], url)
+    return re.sub(r"([?&])&+", r"\1", rest).rstrip("?&")
+
+
+def is_public(address: str) -> bool:
+    """Whether an IP address is one of the internet's, also where it wraps another (mapped, 6to4, Teredo, NAT64)."""
+    ip = ipaddress.ip_address(address.partition("%")[0])
+    if isinstance(ip, ipaddress.IPv6Address):
+        inner = ip.ipv4_mapped or ip.sixtofour or (ip.teredo and ip.teredo[1])
+        if ip in NAT64:
+            inner = ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)
+        if inner:
+            return "%" not in address and is_public(str(inner))
+    if "%" in address or any(ip.version == net.version and ip in net for net in NEVER):
+        return False
+    return ip.is_global and not (ip.is_multicast or ip.is_reserved or ip.is_unspecified or ip.is_link_local)

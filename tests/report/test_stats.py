@@ -97,12 +97,12 @@ def seed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_published_figures(seed: Path) -> None:
     found = stats(seed)
     assert [(g.source, g.videos, as_duration(g.duration_s), g.frames, round(g.fps, 4)) for g in found.sources] == [
-        ("mixkit", 1234, "6h19m32s", 570_815, 25.0665),
-        ("pexels", 7408, "48h49m24s", 5_038_641, 28.6671),
-        ("pixabay", 31616, "218h56m17s", 23_508_970, 29.8270),
+        ("mixkit", 1234, "6h 19m 32s", 570_815, 25.0665),
+        ("pexels", 7408, "48h 49m 24s", 5_038_641, 28.6671),
+        ("pixabay", 31616, "218h 56m 17s", 23_508_970, 29.8270),
     ]
     assert (found.total.videos, found.total.duration_s, found.total.frames) == (40258, 986_713, 29_118_426)
-    assert as_duration(found.total.duration_s) == "274h05m13s"
+    assert as_duration(found.total.duration_s) == "274h 05m 13s"
 
 
 def test_the_published_histograms(seed: Path) -> None:
@@ -117,9 +117,9 @@ def test_the_published_histograms(seed: Path) -> None:
 
 def test_text_and_json_say_the_same(seed: Path) -> None:
     text, values = render(stats(seed)), json.loads(stats(seed).to_json())
-    assert "total    40,258  274h05m13s  29,118,426    29.511" in text
+    assert "total    40,258  274h 05m 13s  29,118,426    29.511" in text
     assert "  mixkit: 1920x1080 1,185 (96.0%), 1080x1920 47 (3.8%), 2 of 2 other kinds, each below 1 %" in text
-    assert values["total"]["duration"] == "274h05m13s"
+    assert values["total"]["duration"] == "274h 05m 13s"
     assert values["total"]["duration_s"] == 986_713
     assert values["sources"][0]["aspects"]["bars"] == {"16:9": 1185, "9:16": 47}
 
@@ -148,8 +148,8 @@ def test_aspects_are_reduced(width: int, height: int) -> None:
 
 @given(st.fractions(0, 10**7))
 def test_durations_are_within_half_a_second(seconds: Fraction) -> None:
-    hours, rest = as_duration(seconds).split("h")
-    minutes, secs = rest.removesuffix("s").split("m")
+    hours, rest = as_duration(seconds).split("h ")
+    minutes, secs = rest.removesuffix("s").split("m ")
     assert len(minutes) == len(secs) == 2
     assert int(minutes) < 60
     assert int(secs) < 60
@@ -157,7 +157,12 @@ def test_durations_are_within_half_a_second(seconds: Fraction) -> None:
 
 
 def test_durations_of_nothing_and_of_days() -> None:
-    assert [as_duration(s) for s in (0, 59.6, 3600, 86_400 * 5)] == ["0h00m00s", "0h01m00s", "1h00m00s", "120h00m00s"]
+    assert [as_duration(s) for s in (0, 59.6, 3600, 86_400 * 5)] == [
+        "0h 00m 00s",
+        "0h 01m 00s",
+        "1h 00m 00s",
+        "120h 00m 00s",
+    ]
 
 
 def test_durations_add_up_exactly_in_any_time_base(tmp_path: Path) -> None:

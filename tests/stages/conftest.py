@@ -7,6 +7,7 @@ import pytest
 
 from builder.stage import Context
 from builder.storage import Storage
+from builder.web.limits import Limits
 from loopback import Site
 
 
@@ -21,6 +22,12 @@ def context(tmp_path: Path) -> Iterator[Context]:
 @pytest.fixture
 def videos(context: Context) -> Path:
     return context.roots["mine"]
+
+
+@pytest.fixture(autouse=True)
+def private_hosts_are_allowed(context: Context) -> None:
+    """The site of tests is on the loopback interface."""
+    context.web = Limits(allow_private_hosts=True, requests_per_s=1000, wait_s=0.01, attempts=2)
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Find, fetch and merge together on the engine: counts add up, sources stay as they are, nothing is fetched twice."""
+"""Find, admit, fetch and merge together: counts add up, sources stay as they are, nothing is fetched twice."""
 
 import dataclasses
 import hashlib
@@ -12,6 +12,7 @@ from builder.engine import Job, Receipt
 from builder.layout import Layout
 from builder.records import Fetched, Found, SourceSpec, SourceVideo
 from builder.stage import Context, Stage
+from builder.stages.admit import Admit
 from builder.stages.fetch import Fetch
 from builder.stages.find import Find, Source
 from builder.stages.merge import Merge
@@ -26,7 +27,8 @@ class Crawl:
     def __init__(self, context: Context, **sources: dict[str, str]) -> None:
         storage = context.storage
         self.sources = Table(storage, "sources", SourceSpec)
-        self.find, self.fetch = Table(storage, "find", Found), Table(storage, "fetch", Fetched)
+        self.find, self.admit = Table(storage, "find", Found), Table(storage, "admit", Found)
+        self.fetch = Table(storage, "fetch", Fetched)
         self.merge = Table(storage, "merge", SourceVideo)
         specs = [SourceSpec(name, values.pop("kind"), json.dumps(values)) for name, values in sources.items()]
         made = {s.source: registry.find("sources", Source, s.kind)(**json.loads(s.settings)) for s in specs}
@@ -34,11 +36,11 @@ class Crawl:
         self.sources.write(0, Stamp("config", ""), {s.id: TableAnswer(s.digest(), [s]) for s in specs})
 
     def run(self, number: int) -> list[Receipt]:
-        """All units of the stage of this number (find, fetch, merge)."""
-        tables: list[Table[Any]] = [self.sources, self.find, self.fetch, self.merge]
-        grains = {"sources": "one", "find": "found", "fetch": "found", "merge": "video"}
+        """All units of the stage of this number (find, admit, fetch, merge)."""
+        tables: list[Table[Any]] = [self.sources, self.find, self.admit, self.fetch, self.merge]
+        grains = {"sources": "one", "find": "found", "admit": "found", "fetch": "found", "merge": "video"}
         main, target = tables[number], tables[number + 1]
-        stage: Stage[Any, Any] = (Find(), Fetch(), Merge())[number]
+        stage: Stage[Any, Any] = (Find(), Admit(), Fetch(), Merge())[number]
         job = Job(stage, main, {}, target, Layout(self.context.storage), grains)
         with job.stage.opened(self.context):
             stamps = {main.name: main.stamps()}
@@ -66,11 +68,11 @@ def test_crawl(context: Context, videos: Path, site: Site) -> None:
             stack.callback(folder.chmod, 0o755)
         before = tree_of(videos)
         crawl = Crawl(context, mine={"kind": "folder", "path": "videos"}, list={"kind": "urls", "path": "list.csv"})
-        receipts = [crawl.run(number) for number in range(3)]
+        receipts = [crawl.run(number) for number in range(4)]
         assert tree_of(videos) == before
     outcomes = ("inputs", "kept", "filtered", "failed")
     counts = [[sum(getattr(receipt, name) for receipt in stage) for name in outcomes] for stage in receipts]
-    assert counts == [[2, 2, 0, 0], [10, 7, 0, 3], [7, 5, 2, 0]]
+    assert counts == [[2, 2, 0, 0], [11, 10, 1, 0], [10, 7, 0, 3], [7, 5, 2, 0]]
     shared = next(row for row in crawl.merge.rows() if row.sha256 == hashlib.sha256(video(0)).hexdigest())
     assert len(shared.also) == 2
     assert len(context.storage.walk("media")) == 2
@@ -82,12 +84,13 @@ def test_a_second_crawl_fetches_nothing_again(context: Context, site: Site) -> N
     urls = [site.at(f"/{n}.mp4", Answer(video(n))) for n in range(3)]
     (context.base / "list.csv").write_text("\n".join(["url", *urls[:2]]))
     first = Crawl(context, list={"kind": "urls", "path": "list.csv"})
-    for number in range(3):
+    for number in range(4):
         first.run(number)
     rows = {row.found_id: row for row in first.fetch.rows()}
     (context.base / "list.csv").write_text("\n".join(["url", urls[2], *urls[:2]]))
     second = Crawl(context, list={"kind": "urls", "path": "list.csv"})
     second.run(0)
-    assert sum(receipt.computed for receipt in second.run(1)) == 1
+    second.run(1)
+    assert sum(receipt.computed for receipt in second.run(2)) == 1
     assert [site.asked(f"/{n}.mp4") for n in range(3)] == [1, 1, 1]
     assert rows.items() <= {row.found_id: row for row in second.fetch.rows()}.items()

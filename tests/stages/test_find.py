@@ -2,17 +2,22 @@
 
 import json
 import re
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
 from builder import registry
-from builder.errors import ConfigError
-from builder.layout import video_parts
+from builder.errors import ConfigError, ItemError
+from builder.layout import found_parts
 from builder.records import Failure, Found, SourceSpec
 from builder.registry import discover
+from builder.sources.urls import Urls
 from builder.stage import Context, Item
-from builder.stages.find import Find, Source
+from builder.stages.find import LISTINGS, Find, Source
 from builder.storage import Storage
 
 
@@ -64,21 +69,79 @@ def test_ids_come_from_the_address_alone(base: Path) -> None:
     assert other["a.mp4"] != before["a.mp4"]
 
 
-def test_one_url_in_two_forms_is_one_video(base: Path) -> None:
-    found = {row.url: row for row in rows(base, spec("list", "urls", path="list.csv", license="unknown"))}
-    assert set(found) == {"http://example.org/a.mp4", "http://example.org/b.mp4"}
-    assert found["http://example.org/a.mp4"].license == "CC0-1.0"  # the row's own, the first of the two
-    assert found["http://example.org/b.mp4"].license == "unknown"  # the source's
-    assert {row.root for row in found.values()} == {""}
-
-
-def test_a_url_listed_by_two_sources_is_one_video(base: Path) -> None:
+def test_rows_of_one_video_have_one_key_and_ids_of_their_own(base: Path) -> None:
     (base / "more.csv").write_text("url\nhttp://example.org/b.mp4\nhttp://example.org/c.mp4\n")
     lists = {"a": "list.csv", "b": "more.csv", "c": "list.csv"}
-    first, second, third = find(base, *(spec(name, "urls", path=path) for name, path in reversed(lists.items())))
-    assert not isinstance(first, Failure) and len(first) == 2
-    assert not isinstance(second, Failure) and [row.url for row in second] == ["http://example.org/c.mp4"]
-    assert isinstance(third, Failure) and (third.item_id, third.kind, third.filtered) == ("c", "duplicate", True)
+    specs = [spec(name, "urls", path=path, license="unknown") for name, path in lists.items()]
+    found = [row for answer in find(base, *specs) if not isinstance(answer, Failure) for row in answer]
+    assert len(found) == len({row.found_id for row in found}) == 8
+    by_key = Counter(row.key for row in found)
+    assert sorted(by_key.values()) == [1, 3, 4]
+    assert {row.key for row in found} <= {row.found_id for row in found}  # the first listing of each has its key as id
+    first = next(row for row in found if row.source == "a" and row.position == 0)
+    assert (first.url, first.license, first.found_id) == ("http://example.org/a.mp4", "CC0-1.0", first.key)
+    assert {row.license for row in found if row.url.endswith("b.mp4")} == {"unknown"}  # the source's
+
+
+def test_at_most_limit_videos_in_the_order_of_the_listing(base: Path) -> None:
+    source = spec("list", "urls", path="list.csv")
+    assert [row.position for row in by_position(base, replace(source, limit=2))] == [0, 1]
+    assert len(by_position(base, spec("list", "urls", path="list.csv", limit=1))) == 1
+    assert len(by_position(base, replace(spec("list", "urls", path="list.csv", limit=1), limit=2))) == 1
+
+
+def by_position(base: Path, source: SourceSpec) -> list[Found]:
+    return sorted(rows(base, source), key=lambda row: row.position)
+
+
+def test_what_is_secret_in_a_url_is_in_no_row_and_found_again(base: Path) -> None:
+    urls = ["https://example.org/a.mp4?id=1&token=sesame", "https://example.org/a.mp4?id=2&X-Amz-Signature=sesame"]
+    urls += ["http://me:sesame@example.org/b.mp4", "https://example.org/a.mp4?id=3&token=other"]
+    (base / "list.csv").write_text("\n".join(["url", *urls]))
+    found = by_position(base, spec("list", "urls", path="list.csv"))
+    assert "sesame" not in repr(found)
+    assert found[0].url == "https://example.org/a.mp4?id=1&token=***"
+    assert len({row.key for row in found}) == 4
+    source, context = Urls(path="list.csv"), Context(Storage(base / "run"), base)
+    assert [source.media_url(row, context) for row in found[:2]] == urls[:2]
+    (base / "list.csv").write_text("url\nhttps://example.org/other.mp4\n")
+    with pytest.raises(ItemError, match="no longer listed"):
+        Urls(path="list.csv").media_url(found[0], context)
+
+
+def test_a_signature_that_is_new_each_time_is_no_new_video(base: Path) -> None:
+    keys = set()
+    for signature in ("a", "b"):
+        (base / "list.csv").write_text(f"url\nhttps://example.org/a.mp4?X-Amz-Date=1&X-Amz-Signature={signature}\n")
+        keys.add(rows(base, spec("list", "urls", path="list.csv"))[0].key)
+    assert len(keys) == 1
+
+
+class Lists(Source):
+    """A site that is asked once."""
+
+    plugin: ClassVar[str] = "lists"
+    asked: ClassVar[int] = 0
+
+    def find(self, context: Context) -> Iterator[Found]:
+        type(self).asked += 1
+        yield from (
+            Found("", "", url=f"https://example.org/{n}.mp4", tags=("a",), starts_s=(1.5,), ends_s=(2.0,))
+            for n in range(3)
+        )
+
+
+def test_a_listing_that_is_asked_for_once_is_kept(base: Path) -> None:
+    context = Context(Storage(base / "run"), base, {"site": Lists()})
+    before = Lists.asked
+    answers = []
+    for state in ("", "", "refreshed"):
+        stage, row = Find(), SourceSpec("site", "lists", "", state)
+        with stage.opened(context):
+            answers += stage.batch([Item(row, row.digest())])
+    assert Lists.asked - before == 2
+    assert answers[0] == answers[1] == answers[2]
+    assert len(context.storage.walk(LISTINGS)) == 2
 
 
 def test_a_bad_row_is_not_lost(base: Path) -> None:
@@ -112,7 +175,7 @@ def test_an_unknown_kind(base: Path) -> None:
 
 def test_parts_follow_the_number_of_videos() -> None:
     found = [Found(f"{n:020x}", "s") for n in range(300)]
-    assert Find().parts(found) == {"found": video_parts(300)}
+    assert Find().parts(found) == {"found": found_parts(300)}
 
 
 @pytest.mark.parametrize("kind", ["folder", "urls"])

@@ -1,7 +1,9 @@
 """Split and the detectors, on evidence written by a real decode pass over synthetic video."""
 
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -10,12 +12,15 @@ import pytest
 from builder.detectors.adaptive import Adaptive
 from builder.detectors.fixed import Fixed
 from builder.media.decode import ScanSettings, scan
-from builder.records import Clip, Failure, Scanned, Shots
+from builder.records import Failure, Scanned, Shots, SourceVideo
 from builder.stage import Context, Item
 from builder.stages.split import Split
 from builder.storage import Storage
 
 FPS = 25
+FILE = {"root": "", "path": "p", "sha256": "ab" * 32, "size_bytes": 1, "container": "mov", "codec": "h264"}
+SHAPE = {"width": 160, "height": 96, "rotation": 0, "fps": 25.0, "duration_s": 1.0, "has_audio": False}
+VIDEO = SourceVideo("ab" * 10, "00", "list", **FILE, **SHAPE)  # type: ignore[arg-type]
 
 
 def write_video(path: Path, shots: list[int], step: int = 1) -> None:
@@ -58,9 +63,10 @@ def shots_of(detector: Adaptive | Fixed, row: Scanned, context: Context) -> Shot
         return detector.each(Item(row, ""))[0]
 
 
-def split(row: Scanned, shots: Shots, context: Context, stage: Split) -> list[Clip] | Failure:
+def split(row: Scanned, shots: Shots, context: Context, stage: Split, *spans: tuple[float, float]) -> Any:
+    starts, ends = tuple(start for start, _ in spans), tuple(end for _, end in spans)
     with stage.opened(context):
-        answer = stage.batch([Item(shots, "", {"scan": row})])[0]
+        answer = stage.batch([Item(shots, "", {"scan": row, "merge": replace(VIDEO, starts_s=starts, ends_s=ends)})])[0]
     return answer if isinstance(answer, Failure) else list(answer)
 
 
@@ -111,6 +117,17 @@ def test_trim_leaves_out_frames_at_cuts_but_not_at_the_ends_of_the_video(tmp_pat
     clips = split(row, shots_of(Adaptive(), row, context), context, Split(trim_frames=2, min_s=0.5))
     assert isinstance(clips, list)
     assert [(c.start_frame, c.end_frame) for c in clips] == [(0, 28), (32, 68), (72, 105)]
+
+
+def test_listed_spans_bound_the_clips_and_cuts_divide_them(tmp_path: Path) -> None:
+    row, context = scanned(tmp_path, [30, 40, 35])  # cuts at 1.2 s and 2.8 s
+    shots = shots_of(Adaptive(), row, context)
+    clips = split(row, shots, context, Split(min_s=0.3), (0.5, 2.0), (2.8, 3.6), (3.0, 99.0))
+    assert [(c.start_s, c.end_s) for c in clips] == [(0.52, 1.2), (1.2, 2.0), (2.8, 3.6), (3.0, 4.2)]
+    nothing = split(row, shots, context, Split(min_s=0.3), (9.0, 12.0))
+    assert nothing.filtered and nothing.kind == "too_short"
+    stage, other = Split(), replace(VIDEO, license="CC0-1.0")
+    assert stage.digest(other) == stage.digest(VIDEO) != stage.digest(replace(VIDEO, starts_s=(1.0,), ends_s=(2.0,)))
 
 
 @pytest.mark.parametrize("step", [3])

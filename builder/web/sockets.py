@@ -1,0 +1,140 @@
+"""The guard at the socket: a name is resolved once, every address it has must be public, and one of those is
+connected to. Nothing in between can change what was checked, and every redirect comes through here again.
+
+It also holds the deadline: a server that sends a byte now and then would never be silent for long.
+"""
+
+import ipaddress
+import socket
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import httpcore2
+import httpx2
+
+from builder.errors import ItemError
+from builder.web.address import is_public
+
+READ_BYTES = 1 << 18  # of the socket at a time
+
+
+class Guarded(httpx2.HTTPTransport):
+    """httpx2's transport, whose connections are opened by `Guard`."""
+
+    def __init__(self, guard: "Guard", connections: int) -> None:
+        super().__init__()  # its certificates and settings; the pool is ours
+        self._pool = httpcore2.ConnectionPool(
+            ssl_context=httpx2.create_ssl_context(),
+            max_connections=connections,
+            max_keepalive_connections=connections,
+            keepalive_expiry=15.0,
+            network_backend=guard,
+        )
+
+    def handle_request(self, request: httpx2.Request) -> httpx2.Response:
+        """Adds the `secret` parameters of a request at the last moment: its own URL, which is told of, has none."""
+        if secret := request.extensions.get("secret"):
+            url = request.url.copy_merge_params(secret)
+            request = httpx2.Request(
+                request.method, url, headers=request.headers, stream=request.stream, extensions=request.extensions
+            )
+        return super().handle_request(request)
+
+
+class Guard(httpcore2.NetworkBackend):
+    """Opens connections to public addresses, or to any with `allow_private`."""
+
+    def __init__(self, allow_private: bool = False) -> None:
+        self.allow_private = allow_private
+        self.sockets = httpcore2.SyncBackend()
+        self.thread = threading.local()
+
+    @contextmanager
+    def until(self, deadline: float) -> Iterator[None]:
+        """Nothing that this thread reads or connects to meanwhile takes longer than until then (monotonic clock)."""
+        self.thread.deadline = deadline
+        try:
+            yield
+        finally:
+            del self.thread.deadline
+
+    def left(self, timeout: float | None, kind: type[Exception]) -> float | None:
+        """`timeout`, or what is left until the deadline.
+
+        Raises:
+            kind: nothing is left.
+        """
+        deadline = getattr(self.thread, "deadline", None)
+        if deadline is None:
+            return timeout
+        left = float(deadline) - time.monotonic()
+        if left <= 0:
+            raise kind("deadline")
+        return left if timeout is None else min(timeout, left)
+
+    def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: Iterable[Any] | None = None,
+    ) -> httpcore2.NetworkStream:
+        addresses = self.resolve(host, port)
+        failure: Exception = httpcore2.ConnectError(f"{host} has no address")
+        for address in addresses:
+            try:
+                wait_s = self.left(timeout, httpcore2.ConnectTimeout)
+                stream = self.sockets.connect_tcp(address, port, wait_s, local_address, socket_options)
+                return Timed(stream, self)
+            except (httpcore2.ConnectError, httpcore2.ConnectTimeout) as error:
+                failure = error
+        raise failure
+
+    def connect_unix_socket(self, *args: Any, **kwargs: Any) -> httpcore2.NetworkStream:
+        raise AssertionError("no URL names a socket file")
+
+    def resolve(self, host: str, port: int) -> list[str]:
+        """The addresses of a host, if all of them may be connected to.
+
+        Raises:
+            ItemError: `private_host`.
+        """
+        try:
+            found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        except (OSError, UnicodeError) as error:
+            raise httpcore2.ConnectError(f"{host} cannot be resolved ({error})") from error
+        addresses = list(dict.fromkeys(str(entry[4][0]) for entry in found))
+        if not self.allow_private and not all(map(is_public, addresses)):
+            text = f"{host} is an address inside a private network, which no list may reach; take it out"
+            raise ItemError("private_host", f"{text}, or, if the network is yours, set web.allow_private_hosts")
+        return sorted(addresses, key=lambda a: ipaddress.ip_address(a.partition("%")[0]).version)
+
+
+class Timed(httpcore2.NetworkStream):
+    """A connection that keeps the reading thread's deadline."""
+
+    def __init__(self, stream: httpcore2.NetworkStream, guard: Guard) -> None:
+        self.stream, self.guard = stream, guard
+
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        wait_s = self.guard.left(timeout, httpcore2.ReadTimeout)
+        return self.stream.read(max(max_bytes, READ_BYTES), wait_s)
+
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        self.stream.write(buffer, self.guard.left(timeout, httpcore2.WriteTimeout))
+
+    def close(self) -> None:
+        self.stream.close()
+
+    def start_tls(
+        self, ssl_context: Any, server_hostname: str | None = None, timeout: float | None = None
+    ) -> httpcore2.NetworkStream:
+        wait_s = self.guard.left(timeout, httpcore2.ConnectTimeout)
+        return Timed(self.stream.start_tls(ssl_context, server_hostname, wait_s), self.guard)
+
+    def get_extra_info(self, info: str) -> Any:
+        return self.stream.get_extra_info(info)
