@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, cast, dataclass_transform
 
 import pydantic.dataclasses
@@ -104,6 +105,7 @@ class Context:
     meter: Meter = field(default_factory=Meter)
     _guard: "Guard | None" = None
     _client: "Client | None" = None
+    _making: Lock = field(default_factory=Lock)
 
     @property
     def guard(self) -> "Guard":
@@ -123,10 +125,11 @@ class Context:
     @property
     def client(self) -> "Client":
         """The worker's one web client, made at first use."""
-        if self._client is None:
-            from builder.web.client import Client
+        with self._making:  # threads of one stage ask for it at the same time
+            if self._client is None:
+                from builder.web.client import Client
 
-            self._client = Client(self.limits, self.meter)
+                self._client = Client(self.limits, self.meter)
         return self._client
 
     def cpu_s(self) -> float:

@@ -18,7 +18,7 @@ import httpx2
 from builder.errors import ItemError
 from builder.web.address import is_public
 
-READ_BYTES = 1 << 18  # of the socket at a time
+READ_BYTES = 1 << 19  # of the socket at a time; 64 KiB cost half as much processor time again
 
 
 class Guarded(httpx2.HTTPTransport):
