@@ -123,7 +123,7 @@ def _fitting(name: str) -> list[str]:
         near = _nearest(name.rstrip("* "))
         hint = f"did you mean {near!r}? " if near else ""
         known = ", ".join([UNKNOWN, *licenses()])
-        raise ConfigError(f"[licenses] allow: no licence is called {name!r}; {hint}There are: {known}")
+        raise ConfigError(f"allow: no licence is called {name!r}; {hint}There are: {known}")
     return fits
 
 

@@ -41,7 +41,7 @@ def forget(run: Run, what: str = "", kind: str = "") -> tuple[int, Counter[str]]
     if what not in ("", *jobs, *verbs.values()):
         raise ConfigError(f"no stage writes {what!r}; there are: {', '.join([*VERBS, *jobs])}")
     chosen = [job for name, job in jobs.items() if what in ("", name, verbs[name])]
-    if jobs["scan"] in chosen:
+    if jobs.get("scan") in chosen:
         drop_downloads(run, jobs["scan"], kind)
         chosen = [jobs["fetch"], *(job for job in chosen if job.target.name != "fetch")]
     count = sum(drop(job, lambda a, job=job: failed(a, kind) or lost(a, job)) for job in chosen)  # type: ignore[misc]

@@ -210,6 +210,10 @@ class ToyRun:
         return Context(self.storage, device=device)
 
     @property
+    def stages(self) -> list[tuple[str, Stage[Any, Any]]]:
+        return [("toy", stage) for stage in self.chain]
+
+    @property
     def tables(self) -> set[str]:
         return {stage.table for stage in self.chain}
 

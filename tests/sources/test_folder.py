@@ -31,7 +31,7 @@ def put(path: Path, data: bytes = b"x") -> Path:
 
 
 def listed(tree: Path) -> list[Found]:
-    return list(Folder(path="videos").find(tree.parent))
+    return list(Folder(path="videos").find(Context(Storage(tree.parent / "run"), tree.parent)))
 
 
 def names(tree: Path) -> list[str]:
@@ -52,7 +52,8 @@ def test_what_is_a_video(tree: Path) -> None:
     for name in ("a.mp4", "b.MP4", "c.txt", "mp4", "d.mp4.part", ".hidden.mp4", ".git/e.mp4"):
         put(tree / name)
     assert names(tree) == ["a.mp4", "b.MP4"]
-    assert [f.path for f in Folder(path="videos", suffixes=(".TXT",)).find(tree.parent)] == ["c.txt"]
+    context = Context(Storage(tree.parent / "run"), tree.parent)
+    assert [f.path for f in Folder(path="videos", suffixes=(".TXT",)).find(context)] == ["c.txt"]
 
 
 def test_one_stem_in_two_folders(tree: Path) -> None:
@@ -102,7 +103,7 @@ def test_a_run_inside_the_folder_is_no_source(tree: Path) -> None:
 def test_no_such_folder(tmp_path: Path) -> None:
     source = Folder(path="videos")
     with pytest.raises(ItemError) as caught:
-        list(source.find(tmp_path))
+        list(source.find(Context(Storage(tmp_path / "run"), tmp_path)))
     assert caught.value.kind == "no_such_folder"
     assert "'videos'" in caught.value.message
     assert str(tmp_path) not in caught.value.message
