@@ -89,41 +89,43 @@ class Fetch(Stage[Found, Fetched]):
             if found.site:
                 raise ItemError("no_file", f"{found.path}: the site offers no file of it that can be fetched")
             raise ItemError("bad_url", f"{found.path} cannot be used as it is listed; correct the row, or take it out")
-        facts = self._known(found) or self._download(found, normalised(found.url))
-        del facts["address"]
-        probe = self._probe(self.context.storage.path(facts["path"]), shown(found.url))
-        return fetched(found, probe, root="", **facts)
+        normalised(found.url)
+        facts, probe = self._known(found) or self._download(found)
+        return fetched(found, probe, root="", **{name: facts[name] for name in facts if name != "address"})
 
-    def _download(self, found: Found, address: str) -> dict[str, Any]:
-        """Get the file under the name that its content gives it, then note down what was got."""
+    def _download(self, found: Found) -> tuple[dict[str, Any], "Probe"]:
+        """Get the file under the name that its content gives it, and note down what was got."""
         from builder.web.download import Wanted, download, exclusive
 
-        storage, share = self.context.storage, vars(self)["_share"]
+        storage, probes = self.context.storage, list["Probe"]()
         part = storage.path(f"{PARTS}/{found.id[:2]}/{found.id}.part")
-        containers: list[str] = []
 
         def check(path: Path, whole: bool) -> None:
-            containers.append(self._probe(path, shown(found.url), complete=not whole).container)
+            probes.append(self._probe(path, shown(found.url), complete=not whole))
 
-        with exclusive(part) as file, share.of(found.size_bytes):
+        with exclusive(part) as file, vars(self)["_share"].of(found.size_bytes):
             if known := self._known(found):  # another run got it meanwhile
                 return known
             source = self.context.sources.get(found.source)
             url = source.media_url(found, self.context) if source else found.url
             got = download(self.context.client, url, file, part, Wanted(found.listed_sha256, check))
-            video_id = content_id(got.sha256)
-            path = f"media/videos/{video_id[:2]}/{video_id}.{SUFFIX.get(containers[-1], containers[-1])}"
-            if not self._has(path, got.size_bytes):
+            video_id, container = content_id(got.sha256), probes[-1].container
+            path = f"media/videos/{video_id[:2]}/{video_id}.{SUFFIX.get(container, container)}"
+            facts = {"path": path, "address": short_hash(unsigned(found.url)), **vars(got)}
+            self._note(found, facts)  # before the file: a kill in between leaves the part, complete
+            if self._has(path, got.size_bytes):
+                file.truncate(0)
+            else:
                 storage.adopt(part, path)
-        facts = {"path": path, "address": short_hash(unsigned(address)), **vars(got)}
-        self._note(found, facts)
-        return facts
+        return facts, probes[-1]
 
-    def _known(self, found: Found) -> dict[str, Any] | None:
+    def _known(self, found: Found) -> tuple[dict[str, Any], "Probe"] | None:
         """What an earlier download of this URL gave: a kill or an edited licence fetches nothing twice."""
         facts = self._noted(found)
         same = facts.get("address") == short_hash(unsigned(found.url))
-        return facts if same and self._has(facts["path"], facts["size_bytes"]) else None
+        if not same or not self._has(facts["path"], facts["size_bytes"]):
+            return None
+        return facts, self._probe(self.context.storage.path(facts["path"]), shown(found.url))
 
     def _noted(self, found: Found) -> dict[str, Any]:
         try:

@@ -84,14 +84,14 @@ class Source:
         Raises:
             ItemError: `gone`, when the listing has no such video any more.
         """
-        from builder.web.address import MASK
+        from builder.web.address import MASK, masked
 
         if MASK not in found.url:
             return found.url
         with LISTING:
             if "_urls" not in vars(self):
                 rows = ((row, one_form(row.url)) for row in self.find(context))
-                vars(self)["_urls"] = {key_of(row, "", url, *site_of(url)): url for row, url in rows if url}
+                vars(self)["_urls"] = {key_of(row, "", url): url for row, url in rows if masked(url) != url}
         if found.key not in vars(self)["_urls"]:
             raise ItemError("gone", f"{found.url} is no longer listed, and only the listing holds all of the URL")
         return str(vars(self)["_urls"][found.key])
@@ -168,10 +168,10 @@ def complete(found: Found, source: Source, name: str, local: bool, position: int
     from builder.web.address import masked
 
     url = "" if local else one_form(found.url)
-    site, site_id = (found.site, found.site_id) if found.site else site_of(url)
+    site, site_id = site_and_id(found, url)
     return dataclasses.replace(
         found,
-        key=key_of(found, name, url, site, site_id) if not local else id_of(f"folder:{name}/{found.path}"),
+        key=key_of(found, name, url) if not local else id_of(f"folder:{name}/{found.path}"),
         source=name,
         root=name if local else "",
         url=masked(url),
@@ -186,10 +186,15 @@ def complete(found: Found, source: Source, name: str, local: bool, position: int
     )
 
 
-def key_of(found: Found, name: str, url: str, site: str, site_id: str) -> str:
+def site_and_id(found: Found, url: str) -> tuple[str, str]:
+    return (found.site, found.site_id) if found.site else site_of(url)
+
+
+def key_of(found: Found, name: str, url: str) -> str:
     """Of a video on the web: the site's own id where one is known, else the URL, else the place in the list."""
     from builder.web.address import unsigned
 
+    site, site_id = site_and_id(found, url)
     if site and site_id:
         return id_of(f"{site}:{site_id}")
     return id_of(unsigned(url) or f"row:{name}/{found.path}")

@@ -28,11 +28,11 @@ def normalised(text: str) -> str:
     Raises:
         ItemError: `bad_url`, if it is no http or https URL, or carries a password (tables would keep it).
     """
-    told = masked(text.strip()[:200])
+    told = told_of(text)
     try:
         url = httpx2.URL(text.strip())
-    except httpx2.InvalidURL as error:
-        raise ItemError("bad_url", f"{told!r} is no URL ({error}); correct it in the list") from None
+    except httpx2.InvalidURL:
+        raise ItemError("bad_url", f"{told!r} is no URL; correct it in the list") from None
     if url.userinfo:
         raise ItemError("bad_url", f"{shown(text)} carries a user name or password; take it out of the list")
     if url.scheme not in ("http", "https"):
@@ -56,6 +56,15 @@ def shown(text: str) -> str:
     host, slash, path = rest.partition("/")
     path, query, _ = path.partition("?")
     return f"{scheme}://{host.rpartition('@')[2].partition('?')[0]}{slash}{path}{query and '?...'}"
+
+
+def told_of(text: str) -> str:
+    """As `shown`, of what may be no URL: where it has an @, all before that may be a password."""
+    front, at, rest = text.strip()[:200].rpartition("@")
+    scheme, slashes, _ = front.partition("://")
+    hidden = f"{scheme + slashes if slashes else ''}{MASK}@" if at else ""
+    address, mark, _ = rest.partition("?")
+    return f"{hidden}{address}{mark and '?...'}"
 
 
 def masked(url: str) -> str:

@@ -9,7 +9,6 @@ import hashlib
 import json
 import os
 import re
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,14 +19,19 @@ import httpx2
 
 from builder.errors import ItemError
 from builder.records import utc_now
+from builder.storage import telling_of_full_disk
 from builder.web.address import shown
-from builder.web.client import Client, Later, told_plainly
+from builder.web.answers import Later, steady
+from builder.web.client import Client
+from builder.web.state import boot, is_at, lock, parsed
 
 SNIFF_BYTES = 512
 WEB_PAGE = (b"<!doctype html", b"<html", b"<head", b"<script", b"<!--")
-RANGE = re.compile(r"bytes (\d+)-\d+/(\d+)")
+RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+)", re.ASCII)
 READ_BYTES = 1 << 20
 ENCODINGS = ("", "identity")
+DOUBTFUL = ("truncated", "not_video", "empty_body", "wrong_hash")  # what a file may be whose end was lost
+NOTED: Mapping[str, type] = {"url": str, "validators": dict, "total_bytes": int, "boot": str, "synced": int}
 
 
 @dataclass(frozen=True)
@@ -61,45 +65,69 @@ class Part:
     size_bytes: int = 0
     total_bytes: int = 0  # 0: the server does not say
     hashed: Any = None
-    whole: bool = False  # the server sent it with its length, and all of it is there
+    joined: bool = False  # of what several answers brought
+    ended: bool = False  # the last answer said where it ends, and came that far
 
     @classmethod
     def found(cls, file: BinaryIO, path: Path, url: str) -> "Part":
         """What an earlier attempt left; nothing if it was of another URL, or cannot be continued."""
         part = cls(file, path.with_suffix(".note"), hashlib.sha256(url.encode()).hexdigest(), {})
-        try:
-            known = json.loads(part.note.read_text())
-        except (OSError, ValueError):
-            known = {}
-        if known.get("url") != part.url or not strong(known.get("validators", {})):
+        known = noted(part.note)
+        if known.get("url") != part.url or not strong(known["validators"]):
             part.restart({}, 0)
             return part
-        part.validators, part.total_bytes = known["validators"], known["total_bytes"]
-        part.hashed = hashlib.sha256()
+        part.validators, part.total_bytes, part.hashed = known["validators"], known["total_bytes"], hashlib.sha256()
+        if known["boot"] != boot() or not boot():  # of what was not synced then, nothing but the length may be there
+            file.truncate(min(file.seek(0, 2), known["synced"]))
         file.seek(0)
         while chunk := file.read(READ_BYTES):
             part.hashed.update(chunk)
             part.size_bytes += len(chunk)
+        part.joined = part.size_bytes > 0
         return part
+
+    @property
+    def whole(self) -> bool:
+        """Nothing of it can be missing."""
+        return self.size_bytes == self.total_bytes if self.total_bytes else self.ended
+
+    def write_note(self, synced_bytes: int) -> None:
+        known = {"url": self.url, "validators": dict(self.validators), "total_bytes": self.total_bytes}
+        self.note.write_text(json.dumps(known | {"boot": boot(), "synced": synced_bytes}))
 
     def restart(self, validators: Mapping[str, str], total_bytes: int) -> None:
         """Begin anew, with what a server now says of the file."""
         self.file.seek(0)
         self.file.truncate()
         self.validators, self.total_bytes, self.size_bytes = validators, total_bytes, 0
-        self.hashed, self.whole = hashlib.sha256(), False
-        known = {"url": self.url, "validators": dict(validators), "total_bytes": total_bytes}
-        self.note.write_text(json.dumps(known))
+        self.hashed, self.joined, self.ended = hashlib.sha256(), False, False
+        self.write_note(0)
 
     def add(self, chunk: bytes) -> None:
         self.hashed.update(chunk)
         self.file.write(chunk)
         self.size_bytes += len(chunk)
 
+    def keep(self) -> None:
+        """For another day: let what there is survive a power cut, too."""
+        self.file.flush()
+        os.fsync(self.file.fileno())
+        self.write_note(self.size_bytes)
+
     def headers(self) -> dict[str, str]:
         """To ask for the rest, if it still is the same file."""
         validator = strong(self.validators)
         return {"Range": f"bytes={self.size_bytes}-", "If-Range": validator} if self.size_bytes and validator else {}
+
+
+def noted(note: Path) -> dict[str, Any]:
+    """What a note says; empty if it is none."""
+    try:
+        known = parsed(note.read_bytes())
+    except OSError:
+        return {}
+    right = all(isinstance(known.get(name), kind) for name, kind in NOTED.items())
+    return known if right and all(isinstance(text, str) for text in known["validators"].values()) else {}
 
 
 def download(client: Client, url: str, file: BinaryIO, path: Path, wanted: Wanted) -> Download:
@@ -112,107 +140,99 @@ def download(client: Client, url: str, file: BinaryIO, path: Path, wanted: Wante
     part = Part.found(file, path, url)
 
     def attempt() -> Download:
-        if not (part.total_bytes and part.size_bytes == part.total_bytes):
+        if not (part.total_bytes and part.whole):
             receive(client, url, part)
         file.flush()
         return checked(part, url, wanted, path)
 
     try:
-        got = client.tried(attempt)
+        return client.tried(attempt)
     except ItemError as error:
-        if not error.retryable or not strong(part.validators):
+        if error.retryable and strong(part.validators) and part.size_bytes:
+            part.keep()
+        else:
             part.restart({}, 0)  # nothing that could be gone on with
         raise
-    part.note.unlink(missing_ok=True)
-    return got
 
 
 @contextmanager
 def exclusive(path: Path) -> Iterator[BinaryIO]:
-    """The part file at `path` for this process alone, made if there is none; another run waits until it is let go."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    while True:
-        with os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644), "r+b") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            if path.exists() and os.path.samestat(
-                path.stat(), os.fstat(file.fileno())
-            ):  # else the one before us has moved it away
-                try:
-                    yield file
-                finally:
-                    if path.exists() and not file.seek(0, 2):
+    """The part file at `path` for this process alone, made if there is none; another run waits until it is let go.
+
+    Whoever has made use of the whole file moves it away, or empties it.
+
+    Raises:
+        RunError: the disk became full meanwhile.
+    """
+    with lock(path, fcntl.LOCK_EX, mode=0o644) as descriptor:
+        assert descriptor is not None  # it was waited for
+        with telling_of_full_disk(path), os.fdopen(os.dup(descriptor), "r+b") as file:
+            try:
+                yield file
+            finally:
+                if not (ours := is_at(path, descriptor)) or not file.seek(0, 2):
+                    path.with_suffix(".note").unlink(missing_ok=True)
+                    if ours:
                         path.unlink()
-                        path.with_suffix(".note").unlink(missing_ok=True)
-                return
 
 
 def receive(client: Client, url: str, part: Part) -> None:
     """Ask for what is missing, and write it."""
-    with client.open(url, part.headers()) as response, told_plainly(url):
-        if not continues(response, part):
-            if response.status_code != httpx2.codes.OK:
-                part.restart({}, 0)  # not the file that was begun, or not from there: ask for all of it
-                raise Later("wrong_range", f"{shown(url)} does not continue where it was asked to; retry", True)
+    part.ended = False
+    with client.open(url, part.headers()) as response:
+        if total_bytes := continues(response, part):
+            part.total_bytes, part.joined = total_bytes, True
+        elif response.status_code == httpx2.codes.OK:
             part.restart(validators_of(response), announced(response))
+        else:
+            part.restart({}, 0)  # not the file that was begun, or not from there: ask for all of it
+            raise Later("wrong_range", f"{shown(url)} does not continue where it was asked to; retry", True)
         too_large(max(part.total_bytes, part.size_bytes), client, url)
-        for chunk in steady(response.iter_bytes(), client, url):
+        for chunk in steady(response.iter_bytes(), client.limits, url):
             client.meter.bytes(len(chunk))
             part.add(chunk)
             too_large(part.size_bytes, client, url)
             if part.size_bytes >= SNIFF_BYTES > part.size_bytes - len(chunk):
                 check_no_page(part, url)
-        part.whole = "Content-Length" in response.headers or "Transfer-Encoding" in response.headers
+        part.ended = "Content-Length" in response.headers or "Transfer-Encoding" in response.headers
 
 
-def continues(response: httpx2.Response, part: Part) -> bool:
-    """Whether the body is the rest of the same file."""
+def continues(response: httpx2.Response, part: Part) -> int:
+    """The size of the whole file if the body is the rest of the same one; 0 if it is not.
+
+    An answer to `If-Range` must repeat the `ETag`, and may leave out `Last-Modified` (RFC 9110, 15.3.7).
+    """
     told = RANGE.fullmatch(response.headers.get("Content-Range", ""))
-    if response.status_code != httpx2.codes.PARTIAL_CONTENT or not told:
-        return False
-    same = all(response.headers.get(name, value) == value for name, value in part.validators.items())
-    right = part.total_bytes in (0, int(told[2])) and not encoded(response)
-    return same and right and int(told[1]) == part.size_bytes
+    if response.status_code != httpx2.codes.PARTIAL_CONTENT or not told or encoded(response):
+        return 0
+    first, last, total_bytes = map(int, told.groups())
+    etag, modified = (part.validators.get(name, "") for name in ("ETag", "Last-Modified"))
+    same = response.headers.get("ETag", "") == etag and response.headers.get("Last-Modified", modified) == modified
+    right = first == part.size_bytes and first <= last < total_bytes and part.total_bytes in (0, total_bytes)
+    return total_bytes if same and right else 0
 
 
 def checked(part: Part, url: str, wanted: Wanted, path: Path) -> Download:
-    """The facts of a file that is complete. One that is not whole is begun anew by the next attempt."""
+    """The facts of a file that is complete. One that is not right is begun anew by the next attempt."""
     try:
         check_no_page(part, url)
-        if not part.size_bytes:
-            raise Later("empty_body", f"{shown(url)} answered with 0 bytes; check the link", True)
-        if part.total_bytes and part.size_bytes != part.total_bytes:
+        if part.total_bytes and not part.whole:
             raise Later("cut_short", f"{shown(url)} sent {part.size_bytes:,} of {part.total_bytes:,} bytes", True)
+        if not part.size_bytes:
+            raise ItemError("empty_body", f"{shown(url)} answered with 0 bytes; check the link")
         sha256 = part.hashed.hexdigest()
         if wanted.sha256 and wanted.sha256 != sha256:
             raise ItemError("wrong_hash", f"{shown(url)} has sha256 {sha256}, the list says {wanted.sha256}")
-        try:
-            wanted.check(path, part.whole)
-        except ItemError as error:
-            if part.whole or error.kind not in ("truncated", "not_video"):
-                raise
-            # Sent without a length, so its end may have been lost on the way.
-            raise Later(error.kind, error.message, True) from error
-    except ItemError:
-        if part.size_bytes >= part.total_bytes:
-            part.restart({}, 0)
-        raise
+        wanted.check(path, part.whole)
+    except ItemError as error:
+        if isinstance(error, Later) and part.size_bytes < part.total_bytes:
+            raise  # to be gone on with
+        if part.joined or (not part.whole and error.kind in DOUBTFUL):
+            error = Later(error.kind, error.message, True)  # the server may have joined two files, or lost the end
+        part.restart({}, 0)
+        raise error from error.__cause__
     etag, modified = (part.validators.get(name, "") for name in ("ETag", "Last-Modified"))
     return Download(part.size_bytes, sha256, etag, modified, utc_now())
-
-
-def steady(chunks: Iterator[bytes], client: Client, url: str) -> Iterator[bytes]:
-    """The chunks, as long as they come at the least rate."""
-    limits = client.limits
-    since, arrived = time.monotonic(), 0
-    for chunk in chunks:
-        yield chunk
-        arrived += len(chunk)
-        lasted_s = time.monotonic() - since
-        if lasted_s >= limits.slow_s:
-            if arrived < limits.min_bytes_per_s * lasted_s:
-                text = f"{shown(url)} came at {arrived / lasted_s:,.0f} bytes/s, less than `web.min_bytes_per_s`"
-                raise Later("too_slow", f"{text}; `osd-build retry RUN` goes on with it", True)
-            since, arrived = time.monotonic(), 0
 
 
 def validators_of(response: httpx2.Response) -> dict[str, str]:
@@ -232,8 +252,10 @@ def encoded(response: httpx2.Response) -> bool:
 
 
 def announced(response: httpx2.Response) -> int:
+    """The size of the file, if the server says it: of a body in chunks a length would not count."""
     length = response.headers.get("Content-Length", "")
-    return int(length) if length.isdecimal() and not encoded(response) else 0
+    counts = length.isdecimal() and not encoded(response) and "Transfer-Encoding" not in response.headers
+    return int(length) if counts else 0
 
 
 def too_large(size_bytes: int, client: Client, url: str) -> None:

@@ -14,13 +14,14 @@ class Limits:
     """`contact`, a URL or an address, is shown to every server: set it.
 
     A host sees at most `per_host` requests at a time and `requests_per_s` a second from this machine, whatever runs on
-    it. A worker has `connections` downloads open at a time. `silence_s` without a byte, fewer than `min_bytes_per_s`
-    over `slow_s`, or `deadline_s` in all end an attempt; after `attempts` the video fails, to be tried again with
-    `osd-build retry`. Waits between attempts start at `wait_s` and double; a host that asks for more than `patience_s`
-    is left alone. `allow_private_hosts` is for tests and intranets: lists from strangers could then reach your network.
+    it. A worker has `connections` downloads open at a time. `silence_s` without a byte or without a whole header, or
+    fewer than `min_bytes_per_s` over `slow_s`, end an attempt; after `attempts`, or a single one of `deadline_s`, the
+    video fails, to be tried again with `osd-build retry`. Waits between attempts start at `wait_s` and double; a host
+    that asks for more than `patience_s` is left alone. `allow_private_hosts` is for tests and intranets: lists from
+    strangers could then reach your network.
     """
 
-    contact: str = execution(default="")
+    contact: Annotated[str, Field(pattern="^[ -~]*$")] = execution(default="")  # what a header may hold
     connections: Annotated[int, Field(ge=1, le=256)] = execution(default=8)
     per_host: Annotated[int, Field(ge=1, le=256)] = execution(default=4)
     requests_per_s: Positive = execution(default=5.0)

@@ -5,25 +5,24 @@ import json
 import os
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from builder.web.state import shared_folder
+from builder.web.state import shared_folder, tidy
 
+FIELDS = ("url", "body", "headers", "retrieved_at")
 LONGEST_S = 7 * 86_400.0  # what nobody asked for since is dropped
 
 
 def kept(name: str, keep_s: float) -> dict[str, Any] | None:
-    """The fields of a page, if it was kept less than `keep_s` ago."""
+    """The fields of a page, if it was kept less than `keep_s` ago. What cannot be read was not kept."""
     path = path_of(name)
-    try:
-        age_s = time.time() - path.stat().st_mtime
-        if not 0 <= age_s < keep_s:
-            return None
-        fields: dict[str, Any] = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError):
-        return None
-    return fields | {"body": fields["body"].encode("utf-8", "surrogateescape")}
+    with suppress(OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        if 0 <= time.time() - path.stat().st_mtime < keep_s:
+            fields = json.loads(path.read_text("utf-8"))
+            return {n: fields[n] for n in FIELDS} | {"body": fields["body"].encode("utf-8", "surrogateescape")}
+    return None
 
 
 def keep(name: str, fields: dict[str, Any]) -> None:
@@ -34,9 +33,7 @@ def keep(name: str, fields: dict[str, Any]) -> None:
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
         file.write(text)
     Path(temporary).replace(path)
-    for old in path.parent.iterdir():
-        if time.time() - old.stat().st_mtime > LONGEST_S:
-            old.unlink(missing_ok=True)
+    tidy(path.parent, LONGEST_S)
 
 
 def path_of(name: str) -> Path:

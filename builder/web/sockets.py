@@ -19,15 +19,18 @@ from builder.errors import ItemError
 from builder.web.address import is_public
 
 READ_BYTES = 1 << 19  # of the socket at a time; 64 KiB cost half as much processor time again
+MOST_ADDRESSES = 4  # of a name that are tried: each may take as long as any
+NO_SUCH_HOST = (socket.EAI_NONAME, socket.EAI_NODATA)
 
 
 class Guarded(httpx2.HTTPTransport):
     """httpx2's transport, whose connections are opened by `Guard`."""
 
     def __init__(self, guard: "Guard", connections: int) -> None:
-        super().__init__()  # its certificates and settings; the pool is ours
+        certificates = httpx2.create_ssl_context()
+        super().__init__(verify=certificates)  # its other settings; the pool is ours
         self._pool = httpcore2.ConnectionPool(
-            ssl_context=httpx2.create_ssl_context(),
+            ssl_context=certificates,
             max_connections=connections,
             max_keepalive_connections=connections,
             keepalive_expiry=15.0,
@@ -35,11 +38,15 @@ class Guarded(httpx2.HTTPTransport):
         )
 
     def handle_request(self, request: httpx2.Request) -> httpx2.Response:
-        """Adds the `secret` parameters of a request at the last moment: its own URL, which is told of, has none."""
-        if secret := request.extensions.get("secret"):
-            url = request.url.copy_merge_params(secret)
+        """Adds the key of an `Access` at the last moment: the request itself, which others tell of, has none."""
+        access = request.extensions.get("access")
+        if access:
+            url = request.url.copy_merge_params({access.query: access.key}) if access.query else request.url
+            headers = request.headers.copy()
+            if access.header:
+                headers[access.header] = access.key
             request = httpx2.Request(
-                request.method, url, headers=request.headers, stream=request.stream, extensions=request.extensions
+                request.method, url, headers=headers, stream=request.stream, extensions=request.extensions
             )
         return super().handle_request(request)
 
@@ -53,27 +60,38 @@ class Guard(httpcore2.NetworkBackend):
         self.thread = threading.local()
 
     @contextmanager
-    def until(self, deadline: float) -> Iterator[None]:
-        """Nothing that this thread reads or connects to meanwhile takes longer than until then (monotonic clock)."""
-        self.thread.deadline = deadline
+    def until(self, deadline: float, name: str = "deadline") -> Iterator[None]:
+        """Nothing that this thread reads or connects to meanwhile takes longer than until then (monotonic clock), nor
+        than an outer `until` allows. The error of what does says `name`."""
+        outer = self.deadline()
+        self.thread.deadline = min((deadline, name), outer) if outer else (deadline, name)
         try:
             yield
         finally:
-            del self.thread.deadline
+            self.thread.deadline = outer
 
-    def left(self, timeout: float | None, kind: type[Exception]) -> float | None:
+    def deadline(self) -> tuple[float, str] | None:
+        return getattr(self.thread, "deadline", None)
+
+    @contextmanager
+    def within(self, timeout: float | None, kind: type[Exception]) -> Iterator[float | None]:
         """`timeout`, or what is left until the deadline.
 
         Raises:
-            kind: nothing is left.
+            kind: nothing is left, at the beginning or at the end.
         """
-        deadline = getattr(self.thread, "deadline", None)
-        if deadline is None:
-            return timeout
-        left = float(deadline) - time.monotonic()
-        if left <= 0:
-            raise kind("deadline")
-        return left if timeout is None else min(timeout, left)
+        if not (deadline := self.deadline()):
+            yield timeout
+            return
+        at, name = deadline
+        if (left_s := at - time.monotonic()) <= 0:
+            raise kind(name)
+        try:
+            yield left_s if timeout is None else min(timeout, left_s)
+        except kind as error:
+            if time.monotonic() < at:
+                raise
+            raise kind(name) from error
 
     def connect_tcp(
         self,
@@ -83,12 +101,11 @@ class Guard(httpcore2.NetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore2.NetworkStream:
-        addresses = self.resolve(host, port)
         failure: Exception = httpcore2.ConnectError(f"{host} has no address")
-        for address in addresses:
+        for address in self.resolve(host, port)[:MOST_ADDRESSES]:
             try:
-                wait_s = self.left(timeout, httpcore2.ConnectTimeout)
-                stream = self.sockets.connect_tcp(address, port, wait_s, local_address, socket_options)
+                with self.within(timeout, httpcore2.ConnectTimeout) as wait_s:
+                    stream = self.sockets.connect_tcp(address, port, wait_s, local_address, socket_options)
                 return Timed(stream, self)
             except (httpcore2.ConnectError, httpcore2.ConnectTimeout) as error:
                 failure = error
@@ -101,11 +118,14 @@ class Guard(httpcore2.NetworkBackend):
         """The addresses of a host, if all of them may be connected to.
 
         Raises:
-            ItemError: `private_host`.
+            ItemError: `private_host`; `no_such_host`, which nobody need ask for again at once.
         """
         try:
             found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
         except (OSError, UnicodeError) as error:
+            if isinstance(error, UnicodeError) or error.errno in NO_SUCH_HOST:
+                text = f"there is no host {host} ({error}); check the link, then `osd-build retry RUN`"
+                raise ItemError("no_such_host", text, retryable=True) from error
             raise httpcore2.ConnectError(f"{host} cannot be resolved ({error})") from error
         addresses = list(dict.fromkeys(str(entry[4][0]) for entry in found))
         if not self.allow_private and not all(map(is_public, addresses)):
@@ -121,11 +141,12 @@ class Timed(httpcore2.NetworkStream):
         self.stream, self.guard = stream, guard
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        wait_s = self.guard.left(timeout, httpcore2.ReadTimeout)
-        return self.stream.read(max(max_bytes, READ_BYTES), wait_s)
+        with self.guard.within(timeout, httpcore2.ReadTimeout) as wait_s:
+            return self.stream.read(max(max_bytes, READ_BYTES), wait_s)
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        self.stream.write(buffer, self.guard.left(timeout, httpcore2.WriteTimeout))
+        with self.guard.within(timeout, httpcore2.WriteTimeout) as wait_s:
+            self.stream.write(buffer, wait_s)
 
     def close(self) -> None:
         self.stream.close()
@@ -133,8 +154,8 @@ class Timed(httpcore2.NetworkStream):
     def start_tls(
         self, ssl_context: Any, server_hostname: str | None = None, timeout: float | None = None
     ) -> httpcore2.NetworkStream:
-        wait_s = self.guard.left(timeout, httpcore2.ConnectTimeout)
-        return Timed(self.stream.start_tls(ssl_context, server_hostname, wait_s), self.guard)
+        with self.guard.within(timeout, httpcore2.ConnectTimeout) as wait_s:
+            return Timed(self.stream.start_tls(ssl_context, server_hostname, wait_s), self.guard)
 
     def get_extra_info(self, info: str) -> Any:
         return self.stream.get_extra_info(info)

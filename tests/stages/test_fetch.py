@@ -134,6 +134,7 @@ def test_bytes_that_are_there_are_not_written_again(context: Context, site: Site
     other = fetched(context, replace(remote(site.at("/b.mp4", Answer(BYTES))), found_id="01"))
     assert context.storage.path(other.path) == path
     assert path.stat().st_mtime_ns == 1
+    assert context.storage.walk("fetch.parts") == []
 
 
 def test_nothing_is_fetched_twice(context: Context, site: Site) -> None:
