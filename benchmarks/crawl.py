@@ -3,9 +3,9 @@
     python benchmarks/crawl.py [MB A FILE] [ROUNDS]      defaults to 20 and 3; needs curl, and 4 GB of disk
 
 The two run in turn, once with the server held to 1 Gbit/s in all and once at full speed, both with 8 connections. curl
-writes files and is done; ours also hashes them, syncs them to the disk, looks into each, and keeps tables, so it is timed
-twice: the whole command, and from the first to the last byte of video at the server. CPU-seconds are those of the
-command and its children. At last it is told to ask at most 20 times a second, and the server counts.
+writes files and is done; ours also hashes them, syncs them to the disk, looks into each, and keeps tables, so it is
+timed twice: the whole command, and from the first request to the last byte at the server. CPU-seconds are those of all
+processes of the command. At last it is told to ask at most 20 times a second, and the server counts.
 """
 
 import json
@@ -219,9 +219,11 @@ def manners(server: Server, rate: int = 20) -> None:
 
 
 def main() -> None:
-    megabytes, rounds = map(int, [*sys.argv[1:3], "20", "3"][:2] if len(sys.argv) == 1 else [*sys.argv[1:3], "3"][:2])
+    given = sys.argv[1:]
+    megabytes, rounds = (int(n) for n in [*given, *("20", "3")[len(given) :]])
     tool = subprocess.run(["curl", "--version"], capture_output=True, text=True, check=True).stdout.split()[1]
-    print(f"{FILES} files of {megabytes} MB; osd-build {version('open-sora-dataset')}, httpx2 {version('httpx2')}, curl {tool}")
+    versions = f"osd-build {version('open-sora-dataset')}, httpx2 {version('httpx2')}, curl {tool}"
+    print(f"{FILES} files of {megabytes} MB; {versions}")
     for bytes_per_s in (GIGABIT, 0):
         with Server(megabytes * 1_000_000, bytes_per_s) as server:
             compare(server, rounds)

@@ -1,6 +1,8 @@
 """osd-build as a user runs it, and small runs for it. SETTINGS leave out what is slow: reading text, the classifier."""
 
+import csv
 import hashlib
+import io
 import json
 import os
 import subprocess
@@ -73,6 +75,23 @@ def write_crawl(folder: Path, *sources: Mapping[str, Any], settings: str = "") -
     return folder
 
 
+def listing(path: Path, *rows: str | Mapping[str, str]) -> dict[str, Any]:
+    """Write a list, of URLs or of rows, beside the run folder; its source."""
+    entries = [{"url": row} if isinstance(row, str) else row for row in rows]
+    text = io.StringIO()
+    table = csv.DictWriter(text, list(dict.fromkeys(name for entry in entries for name in entry)))
+    table.writeheader()
+    table.writerows(entries)
+    path.write_text(text.getvalue())
+    return {"kind": "urls", "name": path.stem, "path": f"../{path.name}"}
+
+
+def stock(url: str) -> list[dict[str, Any]]:
+    """A source for each of the three sites that `stock_sites` serves there."""
+    apis = [{"kind": kind, "query": "sea", "api": url} for kind in ("pexels", "pixabay")]
+    return [*apis, {"kind": "mixkit", "categories": ["nature"], "address": url}]
+
+
 def crawl(run: Path, *args: str | Path) -> subprocess.CompletedProcess[str]:
     """Of sites on this machine."""
     return osd_build("crawl", run, "--allow-private-hosts", *args)
@@ -91,3 +110,8 @@ def left_out(run: Path, table: str) -> dict[str, Failure]:
 def counts(run: Path) -> dict[str, tuple[int, int, int, int]]:
     """Of each stage of the crawl: in, kept, filtered, failed."""
     return {c.table: (c.inputs, c.kept, c.filtered, c.failed) for c in funnel(open_run(run)) if c.table in TABLES}
+
+
+def lost(run: Path) -> list[str]:
+    """Files that the videos of a run should have and have not."""
+    return [row.path for row in rows(run, "merge") if not row.root and not (run / row.path).is_file()]

@@ -66,7 +66,7 @@ def until_answered(url: str) -> Iterator[None]:
 
 def caused_by(error: BaseException | None, kind: type[BaseException]) -> bool:
     while error and not isinstance(error, kind):
-        error = error.__cause__
+        error = error.__cause__ or error.__context__  # httpcore2 hides causes
     return error is not None
 
 

@@ -209,7 +209,7 @@ class Client:
     def _robots(self, url: str) -> str:
         with self.open(url, check=False) as response:
             body = b"".join(steady(beginning(response, MOST_BYTES), self.limits, url))
-        return body[:MOST_BYTES].decode("utf-8", "replace")
+        return body[:MOST_BYTES].decode("utf-8-sig", "replace")
 
 
 def host_of(url: str) -> str:

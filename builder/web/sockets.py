@@ -29,7 +29,7 @@ class Guarded(httpx2.HTTPTransport):
     def __init__(self, guard: "Guard", connections: int) -> None:
         certificates = httpx2.create_ssl_context()
         super().__init__(verify=certificates)  # its other settings; the pool is ours
-        self._pool = httpcore2.ConnectionPool(
+        self._pool = Pool(
             ssl_context=certificates,
             max_connections=connections,
             max_keepalive_connections=connections,
@@ -49,6 +49,21 @@ class Guarded(httpx2.HTTPTransport):
                 request.method, url, headers=headers, stream=request.stream, extensions=request.extensions
             )
         return super().handle_request(request)
+
+
+class Pool(httpcore2.ConnectionPool):
+    def create_connection(self, origin: httpcore2.Origin) -> httpcore2.ConnectionInterface:
+        kept_s, backend = self._keepalive_expiry, self._network_backend
+        return Connection(origin, self._ssl_context, keepalive_expiry=kept_s, network_backend=backend)
+
+
+class Connection(httpcore2.HTTPConnection):
+    """Not used again when the server has sent more than it had announced: its bytes would be taken for the answer to
+    the next request, which may be for something else."""
+
+    def has_expired(self) -> bool:
+        state = getattr(self._connection, "_h11_state", None)  # a test says when it has another name
+        return super().has_expired() or (self.is_idle() and state is not None and bool(state.trailing_data[0]))
 
 
 class Guard(httpcore2.NetworkBackend):
