@@ -3,6 +3,8 @@
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from rich.console import Console
 from rich.table import Table as Grid
@@ -12,6 +14,7 @@ from builder.figures import as_duration, as_size
 from builder.pipeline import Run
 from builder.records import Fetched
 from builder.stages.find import Estimate, Source
+from builder.storage import Storage
 from builder.table import Table
 
 
@@ -39,6 +42,8 @@ def forecasts(run: Run, limit: int = 0) -> Iterator[Forecast]:
     """One of each source; nothing of the run is changed. A source that cannot be asked says why."""
     here = Counter(row.source for row in Table(run.storage, "fetch", Fetched).rows())
     context = run.context()
+    folder = TemporaryDirectory(prefix="osd-build-")  # a list on the web is kept somewhere while it is read
+    context.storage = Storage(Path(folder.name))
     try:
         for name, source in run.sources.items():
             try:
@@ -52,6 +57,7 @@ def forecasts(run: Run, limit: int = 0) -> Iterator[Forecast]:
             yield Forecast(name, estimate, here[name], least_s(run, source, estimate, here[name]))
     finally:
         context.close()
+        folder.cleanup()
 
 
 def least_s(run: Run, source: Source, estimate: Estimate, here: int) -> float:

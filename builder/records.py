@@ -59,7 +59,8 @@ class Listed(Record):
     """What a source says of a video. In `url`, values of the query that may be secret are `***`.
 
     `site` is a stock site and `site_id` the video's id there, or in the list. `starts_s` and `ends_s` are spans asked
-    for, starts_s <= t < ends_s; without any, all of the video is.
+    for, starts_s <= t < ends_s; without any, all of the video is. `also` holds a JSON object for every other listing of
+    the same video: whose it was said to be, and where.
     """
 
     url: str = ""
@@ -74,6 +75,7 @@ class Listed(Record):
     license_url: str = ""
     starts_s: tuple[float, ...] = ()
     ends_s: tuple[float, ...] = ()
+    also: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +103,6 @@ class SourceVideo(Listed):
     """A video at hand, probed. `root` "" means the run's own media folder; else a folder source, never written to.
 
     `width` and `height` are as displayed; header figures (`duration_s`, `fps`) are claims until `scan` has counted.
-    `also` holds a JSON object for every other listing of the same bytes: whose it was, and where.
     """
 
     KEY: ClassVar[str] = "video_id"
@@ -120,7 +121,6 @@ class SourceVideo(Listed):
     fps: float
     duration_s: float
     has_audio: bool
-    also: tuple[str, ...] = ()
     mtime_ns: int = field(default=0, metadata=FACT)
     retrieved_at: str = field(default="", metadata=FACT)
     etag: str = field(default="", metadata=FACT)

@@ -1,6 +1,7 @@
 """Admit: which of the videos listed may be fetched. One row a video, none with a licence that is not allowed, none that
 somebody asked to leave out."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -8,9 +9,12 @@ from typing import ClassVar
 
 from builder.errors import Filtered
 from builder.licenses import check_allowed, license_of
-from builder.records import Failure, Found
+from builder.records import Failure, Found, Listed
 from builder.stage import Item, Stage, settings
 from builder.takedown import Takedown
+
+WHERE = ("site", "site_id", "page_url", "url")
+WHOSE = ("title", "author", "author_url", "license", "license_url")
 
 
 @settings
@@ -56,7 +60,7 @@ class Admit(Stage[Found, Found]):
         good = [row for row in rows if row.id not in refused]
         if not good:
             return refused
-        best = min(good, key=lambda row: bool(license_of(row.license, row.license_url).barriers()))
+        best = min(good, key=standing)
         duplicate = Filtered("duplicate", f"is the same video as {told(best)}")
         return refused | {row.id: duplicate for row in good} | {best.id: joined(best, good)}
 
@@ -68,13 +72,26 @@ def admitted(row: Found, ways: Mapping[str, Filtered | Found]) -> list[Found]:
     return [way]
 
 
+def standing(row: Found) -> tuple[bool, int]:
+    """The best first: whose licence bars nothing, then who tells most. The site itself tells more than a list of it."""
+    untold = sum(not getattr(row, name) for name in WHOSE + WHERE)
+    return bool(license_of(row.license, row.license_url).barriers()), untold
+
+
+def listing(row: Listed) -> str:
+    """Where a video was listed, and whose it was said to be there, as JSON."""
+    told = {name: getattr(row, name, "") for name in ("found_id", "source", "root", "path", *WHERE, *WHOSE)}
+    return json.dumps({name: text for name, text in told.items() if text}, ensure_ascii=False)
+
+
 def joined(best: Found, rows: Sequence[Found]) -> Found:
     """One row for all listings of a video; the spans of all, or all of it if one asks for that."""
     spans = sorted({span for row in rows for span in zip(row.starts_s, row.ends_s, strict=True)})
     if not all(row.starts_s for row in rows):
         spans = []
     starts, ends = tuple(start for start, _ in spans), tuple(end for _, end in spans)
-    return replace(best, found_id=best.key, starts_s=starts, ends_s=ends)
+    also = tuple(listing(row) for row in rows if row is not best)
+    return replace(best, found_id=best.key, starts_s=starts, ends_s=ends, also=also)
 
 
 def told(row: Found) -> str:

@@ -19,8 +19,9 @@ from builder import registry
 from builder.errors import ItemError
 from builder.layout import found_parts
 from builder.parquet import decode, encode, from_parquet
-from builder.records import Failure, Found, SourceSpec, content_id
+from builder.records import Failure, Found, SourceSpec, content_id, short_hash
 from builder.stage import Context, Item, Stage, settings
+from builder.storage import Storage
 
 LOG = logging.getLogger(__name__)
 LISTINGS = "find.listings"
@@ -142,25 +143,41 @@ class Find(Stage[SourceSpec, Found]):
         """What the source lists. A listing that is asked for once is kept, so that a kill or another source costs it
         nothing."""
         source: Source = self.context.sources[spec.source]
+        if source.state(self.context.base):
+            return self._asked(spec, source)
         storage, name = self.context.storage, listing_of(spec)
-        once = not source.state(self.context.base)
-        if once and storage.exists(name):
-            return decode(Found, from_parquet(storage.read(name)), name)
+        if not storage.exists(name):
+            try:
+                storage.write(name, encode(Found, self._asked(spec, source), {}))
+            except ItemError as error:
+                if not (before := earlier(storage, spec)):
+                    raise
+                LOG.warning("source %r keeps its last listing, for a new one failed: %s", spec.source, error)
+                name = before
+        return decode(Found, from_parquet(storage.read(name)), name)
+
+    def _asked(self, spec: SourceSpec, source: Source) -> list[Found]:
         local = source.root(self.context.base) is not None
         most = min(filter(None, (source.limit, spec.limit)), default=None)
         found = itertools.islice(source.find(self.context), most)
         rows = [complete(row, source, spec.source, local, n) for n, row in enumerate(found)]
         if not rows:
             raise ItemError("empty_source", f"source {spec.source!r} lists nothing; it was to hold {source.sought()}")
-        if once:
-            storage.write(name, encode(Found, rows, {}))
         LOG.info("source %r: %d rows", spec.source, len(rows))
         return rows
 
 
 def listing_of(spec: SourceSpec) -> str:
-    """The file that keeps what a source listed which is asked once."""
-    return f"{LISTINGS}/{spec.source}-{spec.digest()}.parquet"
+    """The file that keeps what a source listed which is asked once: of these settings, and when it was asked anew."""
+    asked_for = short_hash([spec.kind, spec.settings, spec.limit])
+    return f"{LISTINGS}/{spec.source}-{asked_for}-{short_hash(spec.state)}.parquet"
+
+
+def earlier(storage: Storage, spec: SourceSpec) -> str:
+    """The newest listing with the same settings; empty if there is none."""
+    stem = listing_of(spec).rpartition("-")[0]
+    names = [name for name in storage.walk(LISTINGS) if name.rpartition("-")[0] == stem]
+    return max(names, key=lambda name: storage.path(name).stat().st_mtime_ns, default="")
 
 
 def complete(found: Found, source: Source, name: str, local: bool, position: int) -> Found:

@@ -1,7 +1,6 @@
 """Merge: videos with the same bytes become one, whatever they were called and wherever they were found."""
 
 import dataclasses
-import json
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import ClassVar
@@ -11,9 +10,7 @@ from builder.layout import clip_parts, video_parts
 from builder.licenses import license_of
 from builder.records import Failure, Fetched, SourceVideo
 from builder.stage import Item, Stage, settings
-
-WHERE = ("found_id", "source", "site", "site_id", "page_url", "url", "root", "path")
-WHOSE = ("title", "author", "author_url", "license", "license_url")
+from builder.stages.admit import listing
 
 
 @settings
@@ -63,9 +60,5 @@ def merged(row: Fetched, same: Sequence[Fetched], banned: frozenset[str]) -> lis
     if not all(one.starts_s for one in same):
         spans = []  # one listing asks for all of it
     values["starts_s"], values["ends_s"] = tuple(s for s, _ in spans), tuple(e for _, e in spans)
-    return [SourceVideo(**values | {"also": tuple(map(listing, same[1:]))})]
-
-
-def listing(row: Fetched) -> str:
-    """Where else these bytes were found, and whose they were said to be there, as JSON."""
-    return json.dumps({name: getattr(row, name) for name in WHERE + WHOSE if getattr(row, name)}, ensure_ascii=False)
+    others = [text for one in same[1:] for text in (listing(one), *one.also)]
+    return [SourceVideo(**values | {"also": (*row.also, *others)})]

@@ -34,9 +34,11 @@ def normalised(text: str) -> str:
     except httpx2.InvalidURL:
         raise ItemError("bad_url", f"{told!r} is no URL; correct it in the list") from None
     if url.userinfo:
-        raise ItemError("bad_url", f"{shown(text)} carries a user name or password; take it out of the list")
+        raise ItemError("bad_url", f"{told!r} carries a user name or password; take it out of the list")
     if url.scheme not in ("http", "https"):
         raise ItemError("bad_url", f"{told!r} is no http:// or https:// URL; correct it in the list")
+    if ":" in url.host:
+        url = url.copy_with(host=str(ipaddress.IPv6Address(url.host)))
     if "\\" in text or not HOST.fullmatch(url.raw_host) or (url.port or 1) > LAST_PORT:
         raise ItemError("bad_url", f"{told!r} has a host or port that cannot be; correct it in the list")
     if url.port is not None and url.port < FIRST_FREE_PORT and url.port not in WEB_PORTS:
@@ -52,10 +54,18 @@ def origin(url: str) -> str:
 
 def shown(text: str) -> str:
     """A URL for messages: without what may be secret in it (user name, password, query)."""
-    scheme, _, rest = text.partition("://")
-    host, slash, path = rest.partition("/")
+    scheme, host, path = parts(text)
     path, query, _ = path.partition("?")
-    return f"{scheme}://{host.rpartition('@')[2].partition('?')[0]}{slash}{path}{query and '?...'}"
+    return f"{scheme}{host.rpartition('@')[2].partition('?')[0]}{path}{query and '?...'}"
+
+
+def parts(text: str) -> tuple[str, str, str]:
+    """What comes before the host, with its slashes; the host; and the rest. Of any text, also if it is no URL."""
+    scheme, slashes, rest = text.partition("//")
+    if not slashes or (scheme and not scheme.endswith(":")):
+        scheme, slashes, rest = "", "", text
+    host, slash, path = rest.partition("/")
+    return scheme + slashes, host, slash + path
 
 
 def told_of(text: str) -> str:
@@ -69,11 +79,10 @@ def told_of(text: str) -> str:
 
 def masked(url: str) -> str:
     """A URL for tables: `***` for a password, and for the values of parameters that look like a key or a signature."""
-    scheme, separator, rest = url.partition("://")
-    host, slash, path = rest.partition("/")
+    scheme, host, path = parts(url)
     if "@" in host:
         host = f"{MASK}@{host.rpartition('@')[2]}"
-    text = f"{scheme}{separator}{host}{slash}{path}" if separator else url
+    text = f"{scheme}{host}{path}"
     return PARAMETER.sub(lambda m: f"{m[1]}{m[2]}={MASK}" if SECRET.fullmatch(m[2].lower()) else m[0], text)
 
 

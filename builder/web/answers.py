@@ -40,9 +40,9 @@ def told_plainly(url: str) -> Iterator[None]:
         raise Later("timeout", f"{shown(url)} went silent; `osd-build retry RUN` tries again", True) from error
     except httpx2.DecodingError as error:
         raise Later("cut_short", f"{shown(url)} sent a body that cannot be unpacked; check the link", True) from error
-    except httpx2.RemoteProtocolError as error:
+    except httpx2.RemoteProtocolError:  # its text may hold what the server sent, and that what it was asked
         text = f"{shown(url)} broke off before all of it had arrived; `osd-build retry RUN` tries again"
-        raise Later("cut_short", text, True) from error
+        raise Later("cut_short", text, True) from None
     except httpx2.ConnectError as error:
         reason = str(error)[:200]
         text = f"no connection to {shown(url)} ({reason}); check the link, then `osd-build retry RUN`"
@@ -59,9 +59,9 @@ def until_answered(url: str) -> Iterator[None]:
     """As `told_plainly`, as long as no header has come: what is no HTTP then is no file cut short."""
     try:
         yield
-    except httpx2.RemoteProtocolError as error:
+    except httpx2.RemoteProtocolError:
         text = f"{shown(url)} gave no answer that can be understood; check the link, then `osd-build retry RUN`"
-        raise Later("no_answer", text, True) from error
+        raise Later("no_answer", text, True) from None
 
 
 def caused_by(error: BaseException | None, kind: type[BaseException]) -> bool:
@@ -83,7 +83,7 @@ def check_answer(response: httpx2.Response, url: str, ranged: bool, access: Acce
     if access:
         with contextlib.suppress(ItemError), told_plainly(url):
             said = b"".join(beginning(response, ERROR_BYTES)).decode("utf-8", "replace")
-            answer += f" ({access.redact(said)[:200].strip()})"
+            answer += f" ({one_line(access.redact(said))[:200]})"
     if status not in TRANSIENT:
         raise ItemError(f"http_{status}", f"{answer}; check the link")
     error = Later(f"http_{status}", f"{answer}; `osd-build retry RUN` tries again", True)
@@ -91,6 +91,11 @@ def check_answer(response: httpx2.Response, url: str, ranged: bool, access: Acce
         error.after_s = after_s
         pace.cool(origin(url).partition("://")[2], after_s, error.kind)
     raise error
+
+
+def one_line(text: str) -> str:
+    """Fit for a terminal: no line breaks, no control characters."""
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
 
 
 def retry_after(value: str) -> float | None:

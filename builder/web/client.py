@@ -22,7 +22,7 @@ from builder.meter import Meter
 from builder.records import utc_now
 from builder.web import pages
 from builder.web.access import Access
-from builder.web.address import normalised, origin, shown
+from builder.web.address import masked, normalised, origin, shown
 from builder.web.answers import Later, beginning, check_answer, steady, told_plainly, until_answered
 from builder.web.limits import Limits
 from builder.web.pace import Pace
@@ -98,7 +98,7 @@ class Client:
             return Page(**kept, kept=True)
         page = self.tried(lambda: self._page(url, access))
         if keep_s:
-            pages.keep(name, {n: getattr(page, n) for n in pages.FIELDS})
+            pages.keep(name, {n: getattr(page, n) for n in pages.FIELDS} | {"url": masked(page.url)})
         return page
 
     def tried(self, attempt: Callable[[], T]) -> T:

@@ -74,7 +74,7 @@ def test_crawl(context: Context, videos: Path, site: Site) -> None:
     counts = [[sum(getattr(receipt, name) for receipt in stage) for name in outcomes] for stage in receipts]
     assert counts == [[2, 2, 0, 0], [11, 10, 1, 0], [10, 7, 0, 3], [7, 5, 2, 0]]
     shared = next(row for row in crawl.merge.rows() if row.sha256 == hashlib.sha256(video(0)).hexdigest())
-    assert len(shared.also) == 2
+    assert len(shared.also) == 3  # two files of the folder, and the URL again
     assert len(context.storage.walk("media")) == 2
     text = b"".join(context.storage.read(n) for t in ("find", "fetch", "merge") for n in context.storage.walk(t))
     assert str(context.base).encode() not in text

@@ -1,9 +1,13 @@
 """One URL, one form; and what is refused before anything is connected to."""
 
+import re
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from builder.errors import ItemError
-from builder.web.address import normalised, shown
+from builder.web.address import is_public, masked, normalised, origin, shown, unsigned
 
 SAME = [
     ("HTTP://Example.COM/a", "http://example.com/a"),
@@ -17,6 +21,10 @@ SAME = [
     ("http://exämple.com/é", "http://xn--exmple-cua.com/%C3%A9"),
     ("http://example.com/a/../b", "http://example.com/b"),
     ("http://[::1]:80/a", "http://[::1]/a"),
+    ("http://[2001:DB8::1]:8080/a", "http://[2001:db8::1]:8080/a"),
+    ("http://my_bucket.example.com/a", "http://my_bucket.example.com/a"),
+    ("http://example.com/a?", "http://example.com/a?"),
+    ("http://example.com/%7Ea%2fb?c=%20", "http://example.com/%7Ea%2fb?c=%20"),
 ]
 REFUSED = [
     *("", "cat.mp4", "/etc/passwd", "file:///etc/passwd", "ftp://example.com/a", "//example.com/a", "data:,x"),
@@ -54,3 +62,39 @@ def test_messages_show_no_query(url: str) -> None:
     assert shown(url).startswith("https://h.org")
     assert "sesame" not in shown(url)
     assert "@" not in shown(url)
+
+
+TEXTS = st.text() | st.from_regex(r"(https?://)?[^/]{0,20}@?[a-z0-9.:\[\]%]{0,20}(/[^#]{0,20})?(#.*)?", fullmatch=True)
+
+
+@given(TEXTS)
+def test_any_text_is_an_address_or_refused(text: str) -> None:
+    try:
+        url = normalised(text)
+    except ItemError as error:
+        assert error.kind == "bad_url"
+        return
+    assert normalised(url) == url
+    assert url.startswith(("http://", "https://"))
+    assert url.startswith(origin(url) + "/")
+
+
+@given(st.text(), st.sampled_from(["https://", "http://", "//", "", "ftp://"]))
+def test_a_user_and_a_query_are_never_shown(text: str, start: str) -> None:
+    url = f"{start}me:sesame@example.org/{re.sub('[?&=@#]', '', text)}?key=sesame#sesame"
+    assert "sesame" not in shown(url)
+    assert "sesame" not in masked(url).partition("#")[0]
+    assert "example.org/" in shown(url)
+
+
+def test_what_a_table_holds() -> None:
+    assert masked("https://u:p@h.org/a?X-Amz-Signature=s&page=2&Token=t") == (
+        "https://***@h.org/a?X-Amz-Signature=***&page=2&Token=***"
+    )
+    assert unsigned("https://h.org/a?page=2&X-Amz-Signature=s&sig=t&id=5") == "https://h.org/a?page=2&id=5"
+    assert unsigned("https://h.org/a?X-Amz-Date=s") == "https://h.org/a"
+
+
+@given(st.ip_addresses())
+def test_any_ip_address_is_public_or_not(address: object) -> None:
+    assert is_public(str(address)) in (True, False)
