@@ -18,7 +18,7 @@ import polars as pl
 from datasets.utils.metadata import MetadataConfigs
 from huggingface_hub import DatasetCardData
 
-from builder.figures import as_count, as_duration, as_number, as_size
+from builder.figures import as_count, as_duration, as_number, as_size, one_line
 from open_sora_dataset import features
 from shards.manifest import INDEX_NAME, Manifest, ShardEntry
 
@@ -185,11 +185,6 @@ def origins(index: pl.LazyFrame) -> list[dict[str, Any]]:
         clips=pl.len(), duration_s=pl.col("duration_s").sum(), authors=pl.col("author").n_unique()
     )
     return groups.sort("source", "license", "license_url").collect().to_dicts()
-
-
-def one_line(text: str) -> str:
-    """All but printable characters become one space: YAML readers break lines at U+0085 and U+2028 too."""
-    return " ".join("".join(character if character.isprintable() else " " for character in text).split())
 
 
 def as_text(text: str) -> str:

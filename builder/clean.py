@@ -16,12 +16,12 @@ def clean(run: Run) -> tuple[int, int]:
     fetched = Table(run.storage, "fetch", Fetched).rows()
     wanted = {name for row in scans for name in (row.evidence, row.strip)}
     wanted |= {row.path for row in fetched if not row.root and f"sha256:{row.sha256}" not in run.taken_down}
-    admitted = {row.id for row in Table(run.storage, "admit", Found).rows()}
+    listed = {row.key for row in Table(run.storage, "find", Found).rows()}  # notes also of what was taken down since
     run.storage.sweep()
     stale = [
         name for name in run.storage.walk("media") if name not in wanted and SCRATCH not in PurePosixPath(name).parts
     ]
-    stale += [n for folder in (NOTES, PARTS) for n in run.storage.walk(folder) if PurePosixPath(n).stem not in admitted]
+    stale += [n for folder in (NOTES, PARTS) for n in run.storage.walk(folder) if PurePosixPath(n).stem not in listed]
     stale += [  # answers nobody asks for now: they may name what goes
         f"{table}/{name}" for table in ("fetch", "scan") for name in run.storage.list(table) if name.startswith("memo-")
     ]

@@ -54,8 +54,8 @@ class Config:
                 raise ConfigError(f"{self.where(name)}: [{name}] must be a section of its own")
         return dict(value)
 
-    def build(self, cls: type[T], name: str, values: Mapping[str, Any]) -> T:
-        """An instance of a settings class from a section.
+    def build(self, cls: type[T], name: str, values: Mapping[str, Any], nth: int = 0) -> T:
+        """An instance of a settings class from a section, the `nth` of several with one name.
 
         Raises:
             ConfigError: a key is unknown or a value does not fit; names the line, the key and what is allowed.
@@ -67,25 +67,24 @@ class Config:
                 near = difflib.get_close_matches(key, allowed, n=1)
                 hint = f"did you mean {near[0]!r}? " if near else ""
                 keys = ", ".join(allowed) or "none"
-                raise ConfigError(f"{self.where(name, key)}: [{name}] has no key {key!r}; {hint}Allowed: {keys}")
+                raise ConfigError(f"{self.where(name, key, nth)}: [{name}] has no key {key!r}; {hint}Allowed: {keys}")
         try:
             return TypeAdapter(cls).validate_python(dict(values))
         except ConfigError as error:  # of a class that reads its values itself, as conditions are
-            raise ConfigError(f"{self.where(name, next(iter(values), ''))}: [{name}] {error}") from None
+            raise ConfigError(f"{self.where(name, next(iter(values), ''), nth)}: [{name}] {error}") from None
         except ValidationError as error:
             first = error.errors()[0]
             key = str(first["loc"][0]) if first["loc"] else ""
-            raise ConfigError(
-                f"{self.where(name, key)}: [{name}] {key} = {json.dumps(values.get(key), default=str)}: {first['msg']}"
-            ) from None
+            given = json.dumps(values.get(key), default=str)
+            raise ConfigError(f"{self.where(name, key, nth)}: [{name}] {key} = {given}: {first['msg']}") from None
 
-    def where(self, section: str, key: str = "") -> str:
+    def where(self, section: str, key: str = "", nth: int = 0) -> str:
         """`build.toml line 12`, or the `--set` that says so."""
         for override in self.overrides:
             name = override.partition("=")[0].strip()
             if name == f"{section}.{key}" or (not key and name.startswith(f"{section}.")):
                 return f"--set {override}"
-        line = locate(self.text, section, key)
+        line = locate(self.text, section, key, nth)
         return f"{self.path} line {line}" if line else str(self.path)
 
 
@@ -106,6 +105,8 @@ def load(path: Path, overrides: Sequence[str] = ()) -> Config:
         raise ConfigError(f"there is no {file}; make one with: osd-build init {file.parent} --folder VIDEOS") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{file} is not valid TOML: {error}") from None
+    except OSError as error:
+        raise ConfigError(f"{file} cannot be read ({error.strerror}); RUN is a folder that holds {FILE}") from None
     for override in overrides:
         apply(values, override)
     return Config(file.absolute(), values, text, tuple(overrides))
@@ -127,12 +128,14 @@ def apply(values: dict[str, Any], override: str) -> None:
         values[key] = text.strip()
 
 
-def locate(text: str, section: str, key: str) -> int | None:
-    """The line of a key in a section (the line of the section's header when it has no such line)."""
-    inside, header = False, None
+def locate(text: str, section: str, key: str, nth: int = 0) -> int | None:
+    """The line of a key in the `nth` section of a name (the line of its header when it has no such line)."""
+    inside, header, seen = False, None, -1
     for n, line in enumerate(text.splitlines(), 1):
         if m := re.match(r"\s*\[\[?\s*([^\]]+?)\s*\]\]?", line):
-            inside = m[1].replace('"', "") == section
+            named = m[1].replace('"', "") == section
+            seen += named
+            inside = named and seen == nth
             header = n if inside and header is None else header
         elif inside and key and re.match(rf"\s*[\"']?{re.escape(key)}[\"']?\s*=", line):
             return n

@@ -7,11 +7,12 @@ from pathlib import Path
 from builder import config
 from builder.engine import Receipt
 from builder.errors import RunError
+from builder.figures import one_line
 from builder.pipeline import Run, check_conditions
 from builder.progress import Progress, show_funnel
 from builder.records import Fetched, Found
 from builder.report.funnel import Count, funnel
-from builder.retry import forget_lost
+from builder.retry import forget_downloads, forget_lost
 from builder.table import Table
 
 OK, SOME_FAILED = 0, 3
@@ -36,6 +37,7 @@ def execute(
     run = open_run(folder, overrides)
     run.storage.sweep()
     if "crawl" in verbs:
+        forget_downloads(run)
         run.write_sources(limit, refresh)
     wanted = {stage.table for verb, stage in run.stages if verb in verbs}
     if "pack" in verbs:
@@ -107,7 +109,7 @@ def report(counts: Sequence[Count], run: Run) -> int:
     """Name the first failures, and where all of them are."""
     failed = [(c.table, f) for c in counts for f in c.failures if not f.filtered]
     for table, failure in failed[:10]:
-        print(f"  {table} {failure.item_id}: {failure.kind}: {failure.message}", file=sys.stderr)  # noqa: T201
+        print(f"  {table} {failure.item_id}: {failure.kind}: {one_line(failure.message)}", file=sys.stderr)  # noqa: T201
     if failed:
         tables = ", ".join(sorted({f"{run.root}/{table}.failures" for table, _ in failed}))
         print(f"failed: {len(failed)}; all of them are in {tables}", file=sys.stderr)  # noqa: T201

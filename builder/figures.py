@@ -1,4 +1,4 @@
-"""Numbers as people read them."""
+"""Numbers and texts as people read them."""
 
 
 def as_count(number: int) -> str:
@@ -22,3 +22,8 @@ def as_size(size_bytes: int) -> str:
         if size_bytes >= length:
             return f"{as_number(size_bytes / length)} {unit}"
     return f"{as_number(size_bytes / 1e3)} kB"
+
+
+def one_line(text: str) -> str:
+    """All but printable characters become one space: a terminal obeys some, and YAML breaks lines at U+0085, U+2028."""
+    return " ".join("".join(character if character.isprintable() else " " for character in text).split())

@@ -62,7 +62,8 @@ class Run:
     def taken_down(self) -> tuple[str, ...]:
         """The entries of the takedown list; read whenever the run is opened, so that every build honours it."""
         name = self.config.section("licenses").get("takedown", "")
-        return takedown.read(self.config.base / Path(str(name)).expanduser()) if name else ()
+        entries = takedown.read(self.config.base / Path(str(name)).expanduser()) if name else ()
+        return takedown.with_hashes(entries, self.storage)
 
     @cached_property
     def sources(self) -> dict[str, Source]:
@@ -75,17 +76,17 @@ class Run:
         if not isinstance(entries, list) or not entries:
             raise ConfigError(f"{self.config.path} names no [[source]]; add one with `kind` and `name`")
         named: dict[str, Source] = {}
-        for entry in entries:
+        for nth, entry in enumerate(entries):
             kind, name = entry.get("kind", ""), str(entry.get("name", entry.get("kind", "")))
             if not NAME.fullmatch(name) or name in named:
                 why = "is used twice" if name in named else "may hold a-z, 0-9, - and _ only"
-                raise ConfigError(f"{self.config.where('source', 'name')}: the source name {name!r} {why}")
+                raise ConfigError(f"{self.config.where('source', 'name', nth)}: the source name {name!r} {why}")
             values = {k: v for k, v in entry.items() if k not in ("kind", "name")}
             try:
                 found = registry.find("sources", Source, kind)
             except ConfigError as error:
-                raise ConfigError(f"{self.config.where('source', 'kind')}: {error}") from None
-            named[name] = self.config.build(found, "source", values)
+                raise ConfigError(f"{self.config.where('source', 'kind', nth)}: {error}") from None
+            named[name] = self.config.build(found, "source", values, nth)
         return named
 
     @cached_property

@@ -20,6 +20,7 @@ from builder.meter import News
 from builder.report.funnel import Count
 
 RATE_S = 10.0  # over which the rate is taken
+MOST_KINDS = 5
 LINE_S = 30.0  # between two lines where there is no terminal
 
 
@@ -160,7 +161,8 @@ class Transfer:
 
 
 def reasons(found: Counter[str]) -> str:
-    return ", ".join(f"{kind} {n}" for kind, n in found.most_common(4))
+    more = [f"{len(found) - MOST_KINDS} other kinds"] if len(found) > MOST_KINDS else []
+    return ", ".join([*(f"{kind} {n}" for kind, n in found.most_common(MOST_KINDS)), *more])
 
 
 def show_funnel(counts: list[Count], console: Console | None = None) -> None:

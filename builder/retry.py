@@ -5,11 +5,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import polars as pl
+
 from builder.config import FILE
 from builder.engine import Job
 from builder.errors import ConfigError
 from builder.pipeline import Run
 from builder.records import Fetched, Record
+from builder.report.tables import parts
 from builder.stages import VERBS
 from builder.table import Answer
 
@@ -52,6 +55,21 @@ def forget_lost(run: Run, table: str) -> int:
     """Drop only rows whose files are gone."""
     job = next(job for job in run.jobs() if job.target.name == table)
     return drop(job, lambda answer: lost(answer, job))
+
+
+def forget_downloads(run: Run) -> int:
+    """Drop rows of downloads whose files are gone; but for those that the takedown list names by their hash."""
+    job = next(job for job in run.jobs() if job.target.name == "fetch")
+    files = parts(run.storage, "fetch")
+    if files is None:
+        return 0
+    named = files.filter(pl.col("root") == "").select("path", "size_bytes", "sha256").collect().rows()
+    gone = {
+        path
+        for path, size_bytes, sha256 in named
+        if f"sha256:{sha256}" not in run.taken_down and not run.storage.intact(path, size_bytes)
+    }
+    return drop(job, lambda answer: any(row.path in gone for row in answer.rows)) if gone else 0  # type: ignore[attr-defined]
 
 
 def drop(job: Job, unwanted: Callable[[Answer[Record]], bool]) -> int:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from builder.web.client import Client
 
 LOG = logging.getLogger(__name__)
+MOST = 1 << 62
 KEEP_S = 86_400.0  # Pixabay's rule for answers, and what Pexels advises
 FRESH_S = 1e-6  # older than that is every answer kept: it is asked for anew, and kept
 
@@ -60,15 +61,15 @@ class Value:
         return " ".join((self.data or "").encode("utf-8", "replace").decode().split())
 
     def number(self) -> float:
-        """Finite and not negative; null is 0."""
+        """Not negative, and no more than a table holds; null is 0."""
         value = 0 if self.data is None else self.data
-        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < MOST:
             raise self.unexpected("a number")
         return float(value)
 
     def whole(self) -> int:
         """A whole number that is there and not negative: an id, a count."""
-        if isinstance(self.data, bool) or not isinstance(self.data, int) or self.data < 0:
+        if isinstance(self.data, bool) or not isinstance(self.data, int) or not 0 <= self.data < MOST:
             raise self.unexpected("a whole number")
         return self.data
 

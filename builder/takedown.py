@@ -6,10 +6,12 @@ from pathlib import Path
 
 from builder.errors import ConfigError, ItemError
 from builder.records import Found
-from builder.web.address import masked, normalised
+from builder.storage import Storage
+from builder.table import Table
+from builder.web.address import masked, normalised, unsigned
 
 SHA256 = re.compile("[0-9a-f]{64}")
-SITE_ID = re.compile(r"([a-z0-9_-]+):\s*([A-Za-z0-9_-]+)")
+SITE_ID = re.compile(r"([a-z0-9_-]+):\s*([a-z0-9_-]+)")
 FORMS = "SITE:ID, a URL, `author: NAME`, or a sha256"
 
 
@@ -35,7 +37,7 @@ def read(path: Path) -> tuple[str, ...]:
 
 def entries_of(text: str) -> list[str]:
     """A line in comparable form; a URL of a known site names the video as well."""
-    from builder.stages.find import site_of  # its package imports `admit`, which needs this file
+    from builder.stages.find import site_of  # its package imports `admit`, which needs this file, here and below
 
     if SHA256.fullmatch(text.lower()):
         return [f"sha256:{text.lower()}"]
@@ -47,9 +49,20 @@ def entries_of(text: str) -> list[str]:
         except ItemError:
             return []
         site, site_id = site_of(url)
-        return [f"url:{masked(url)}", *([f"{site}:{site_id}"] if site else [])]
-    match = SITE_ID.fullmatch(text)
+        same = unsigned(masked(url)).partition("://")[2].rstrip("/")  # http and https lead to one page
+        return [f"url:{same}", *([f"{site}:{site_id}"] if site else [])]
+    match = SITE_ID.fullmatch(text.lower())
     return [f"{match[1]}:{match[2]}"] if match else []
+
+
+def with_hashes(entries: Sequence[str], storage: Storage) -> tuple[str, ...]:
+    """The entries, and the hashes of what was fetched under those names before: the same bytes may be listed elsewhere."""
+    from builder.stages.fetch import noted
+
+    listed = Takedown(entries)
+    keys = {row.key for row in Table(storage, "find", Found).rows() if listed.names(row)} if entries else set()
+    hashes = {f"sha256:{note['sha256']}" for key in keys if (note := noted(storage, key)).get("sha256")}
+    return tuple(sorted({*entries, *hashes}))
 
 
 def folded(name: str) -> str:
@@ -70,4 +83,4 @@ class Takedown:
         urls = (row.url, row.page_url, row.author_url)
         named = [e for url in urls if "://" in url for e in entries_of(url)]
         site = row.site or row.source
-        return [*named, f"{site}:{row.site_id}", f"author:{folded(row.author)}", f"sha256:{row.listed_sha256}"]
+        return [*named, f"{site}:{row.site_id}".lower(), f"author:{folded(row.author)}", f"sha256:{row.listed_sha256}"]

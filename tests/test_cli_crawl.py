@@ -167,7 +167,6 @@ def authors(row: Any) -> list[str]:
     return [json.loads(text).get("author", "") for text in row.also]
 
 
-@pytest.mark.xfail(strict=True, reason="what turns out to have the bytes of another video stays in fetch.parts")
 def test_no_part_of_a_file_is_left(everything: Crawled) -> None:
     assert not [path for path in (everything.run / "fetch.parts").rglob("*") if path.is_file()]
 

@@ -202,7 +202,8 @@ class Lines(Generic[AnyStr]):
 def from_csv(file: BinaryIO, delimiter: str = ",") -> Iterator[tuple[int, Row]]:
     csv.field_size_limit(MAX_ROW)  # 128 KiB by default
     with io.TextIOWrapper(file, "utf-8-sig", newline="") as text:
-        rows = csv.reader(lines := Lines(text), delimiter=delimiter)
+        # Strict, for else a quotation mark that is not closed eats all rows after it without a word.
+        rows = csv.reader(lines := Lines(text), delimiter=delimiter, strict=True)
         given = next(rows, [])
         places = {ours: given.index(name) for ours, name in checked_columns(tuple(given)).items()}
         for row in rows:

@@ -8,7 +8,7 @@ from functools import partial
 from typing import ClassVar
 
 from builder.errors import Filtered
-from builder.licenses import check_allowed, license_of
+from builder.licenses import check_allowed, license_of, licenses
 from builder.records import Failure, Found, Listed
 from builder.stage import Item, Stage, settings
 from builder.takedown import Takedown
@@ -72,10 +72,12 @@ def admitted(row: Found, ways: Mapping[str, Filtered | Found]) -> list[Found]:
     return [way]
 
 
-def standing(row: Found) -> tuple[bool, int]:
-    """The best first: whose licence bars nothing, then who tells most. The site itself tells more than a list of it."""
+def standing(row: Listed) -> tuple[bool, bool, int, int]:
+    """The best first: the site itself, then who knows a licence, of several the one that allows least, then who tells
+    most. What somebody else says of a video must not make its licence a better one."""
+    licence = license_of(row.license, row.license_url)
     untold = sum(not getattr(row, name) for name in WHOSE + WHERE)
-    return bool(license_of(row.license, row.license_url).barriers()), untold
+    return not row.site, licence.id not in licenses(), -len(licence.barriers()), untold
 
 
 def listing(row: Listed) -> str:

@@ -18,7 +18,8 @@ from builder.budget import Share, as_bytes
 from builder.errors import ItemError
 from builder.records import Failure, Fetched, Found, Listed, SourceVideo, content_id, short_hash
 from builder.stage import Context, Item, Stage, execution, settings
-from builder.web.address import normalised, shown, unsigned
+from builder.storage import Storage
+from builder.web.address import shown, unsigned
 
 if TYPE_CHECKING:
     from builder.media.probe import Probe
@@ -77,7 +78,7 @@ class Fetch(Stage[Found, Fetched]):
         with reading(name):
             now = path.stat()
         facts = {"path": found.path, "size_bytes": now.st_size, "mtime_ns": now.st_mtime_ns}
-        known = self._noted(found)
+        known = noted(self.context.storage, found.id)
         if not known or facts != {key: known.get(key) for key in facts}:
             size_bytes, mtime_ns, sha256 = read_through(path, name)
             known = {"path": found.path, "size_bytes": size_bytes, "mtime_ns": mtime_ns, "sha256": sha256}
@@ -88,8 +89,7 @@ class Fetch(Stage[Found, Fetched]):
         if not found.url:
             if found.site:
                 raise ItemError("no_file", f"{found.path}: the site offers no file of it that can be fetched")
-            raise ItemError("bad_url", f"{found.path} cannot be used as it is listed; correct the row, or take it out")
-        normalised(found.url)
+            raise ItemError("bad_url", f"{found.path}: no URL to fetch; correct the row, or take it out")
         facts, probe = self._known(found) or self._download(found)
         return fetched(found, probe, root="", **{name: facts[name] for name in facts if name != "address"})
 
@@ -103,7 +103,7 @@ class Fetch(Stage[Found, Fetched]):
         def check(path: Path, whole: bool) -> None:
             probes.append(self._probe(path, shown(found.url), complete=not whole))
 
-        with exclusive(part) as file, vars(self)["_share"].of(found.size_bytes):
+        with exclusive(part) as file, vars(self)["_share"].of(found.size_bytes, part):
             if known := self._known(found):  # another run got it meanwhile
                 return known
             source = self.context.sources.get(found.source)
@@ -121,21 +121,14 @@ class Fetch(Stage[Found, Fetched]):
 
     def _known(self, found: Found) -> tuple[dict[str, Any], "Probe"] | None:
         """What an earlier download of this URL gave: a kill or an edited licence fetches nothing twice."""
-        facts = self._noted(found)
+        facts = noted(self.context.storage, found.id)
         same = facts.get("address") == short_hash(unsigned(found.url))
         if not same or not self._has(facts["path"], facts["size_bytes"]):
             return None
         return facts, self._probe(self.context.storage.path(facts["path"]), shown(found.url))
 
-    def _noted(self, found: Found) -> dict[str, Any]:
-        try:
-            facts: dict[str, Any] = json.loads(self.context.storage.read(note_of(found)))
-        except (FileNotFoundError, ValueError):
-            return {}
-        return facts
-
     def _note(self, found: Found, facts: Mapping[str, Any]) -> None:
-        self.context.storage.write(note_of(found), json.dumps(facts, indent=1).encode())
+        self.context.storage.write(note_of(found.id), json.dumps(facts, indent=1).encode())
 
     def _has(self, path: str, size_bytes: int) -> bool:
         file = self.context.storage.path(path)
@@ -148,8 +141,17 @@ class Fetch(Stage[Found, Fetched]):
             return self.context.guard.call(probe, path, complete)
 
 
-def note_of(found: Found) -> str:
-    return f"{NOTES}/{found.id[:2]}/{found.id}.json"
+def note_of(found_id: str) -> str:
+    return f"{NOTES}/{found_id[:2]}/{found_id}.json"
+
+
+def noted(storage: Storage, found_id: str) -> dict[str, Any]:
+    """What was noted of the file that was fetched for a row; empty if none was."""
+    try:
+        facts = json.loads(storage.read(note_of(found_id)))
+    except (FileNotFoundError, ValueError):
+        return {}
+    return facts if isinstance(facts, dict) else {}
 
 
 def fetched(found: Found, probe: "Probe", **facts: Any) -> Fetched:
@@ -172,9 +174,11 @@ def open_media(video: SourceVideo, context: Context) -> Path:
         same = now.st_size == video.size_bytes
         if same and not own and now.st_mtime_ns != video.mtime_ns:
             same = sha256_of(path, now.st_size, now.st_mtime_ns) == video.sha256
+    if not same and own:
+        text = f"our copy of {name} is damaged; `osd-build retry RUN` has it fetched again"
+        raise ItemError("changed", text, retryable=True)
     if not same:
-        text = f"{name} has changed since it was crawled; run `osd-build crawl RUN` again"
-        raise ItemError("changed", f"{text}, after removing `fetch` from the run" if own else text)
+        raise ItemError("changed", f"{name} has changed since it was crawled; run `osd-build crawl RUN` again")
     return path
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from threading import Lock
 from typing import Annotated, ClassVar
 
+import pyarrow as pa
 from pydantic import Field
 
 from builder import registry
@@ -91,7 +92,7 @@ class Source:
             return found.url
         with LISTING:
             if "_urls" not in vars(self):
-                rows = ((row, one_form(row.url)) for row in self.find(context))
+                rows = ((row, one_form(row.url, "")[0]) for row in self.find(context))
                 vars(self)["_urls"] = {key_of(row, "", url): url for row, url in rows if masked(url) != url}
         if found.key not in vars(self)["_urls"]:
             raise ItemError("gone", f"{found.url} is no longer listed, and only the listing holds all of the URL")
@@ -146,7 +147,7 @@ class Find(Stage[SourceSpec, Found]):
         if source.state(self.context.base):
             return self._asked(spec, source)
         storage, name = self.context.storage, listing_of(spec)
-        if not storage.exists(name):
+        if not is_listing(storage, name):
             try:
                 storage.write(name, encode(Found, self._asked(spec, source), {}))
             except ItemError as error:
@@ -173,10 +174,21 @@ def listing_of(spec: SourceSpec) -> str:
     return f"{LISTINGS}/{spec.source}-{asked_for}-{short_hash(spec.state)}.parquet"
 
 
+def is_listing(storage: Storage, name: str) -> bool:
+    """Whether it is there and whole; another one is then asked for."""
+    if not storage.exists(name):
+        return False
+    try:
+        from_parquet(storage.read(name))
+    except (pa.ArrowException, OSError):
+        return False
+    return True
+
+
 def earlier(storage: Storage, spec: SourceSpec) -> str:
     """The newest listing with the same settings; empty if there is none."""
     stem = listing_of(spec).rpartition("-")[0]
-    names = [name for name in storage.walk(LISTINGS) if name.rpartition("-")[0] == stem]
+    names = [name for name in storage.walk(LISTINGS) if name.rpartition("-")[0] == stem and is_listing(storage, name)]
     return max(names, key=lambda name: storage.path(name).stat().st_mtime_ns, default="")
 
 
@@ -184,21 +196,21 @@ def complete(found: Found, source: Source, name: str, local: bool, position: int
     """What a source lists as a row: its key from its address, and the source's own licence where it has none."""
     from builder.web.address import masked
 
-    url = "" if local else one_form(found.url)
-    site, site_id = site_and_id(found, url)
+    url, path = ("", found.path) if local else one_form(found.url, found.path or f"{name}, row {position + 1}")
+    _, site_id = site_and_id(found, url)
     return dataclasses.replace(
         found,
         key=key_of(found, name, url) if not local else id_of(f"folder:{name}/{found.path}"),
+        path=path,
         source=name,
         root=name if local else "",
         url=masked(url),
         page_url=masked(found.page_url),
-        site=site,
         site_id=found.site_id or site_id,
         license=found.license or source.license,
-        license_url=found.license_url or (source.license_url if not found.license else ""),
+        license_url=masked(found.license_url or (source.license_url if not found.license else "")),
         author=found.author or source.author,
-        author_url=found.author_url or source.author_url,
+        author_url=masked(found.author_url or source.author_url),
         position=position,
     )
 
@@ -221,14 +233,14 @@ def id_of(text: str) -> str:
     return content_id(hashlib.sha256(text.encode()).hexdigest())
 
 
-def one_form(url: str) -> str:
-    """The normalised URL; one that is none stays as it is, for `fetch` to refuse."""
+def one_form(url: str, place: str) -> tuple[str, str]:
+    """The normalised URL; of one that is none, its place and what is wrong with it, for `fetch` to refuse."""
     from builder.web.address import normalised
 
     try:
-        return normalised(url)
-    except ItemError:
-        return url
+        return (normalised(url) if url else ""), ("" if url else place)
+    except ItemError as error:
+        return "", f"{place}: {error.message}"
 
 
 @cache

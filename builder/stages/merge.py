@@ -7,16 +7,15 @@ from typing import ClassVar
 
 from builder.errors import Filtered
 from builder.layout import clip_parts, video_parts
-from builder.licenses import license_of
 from builder.records import Failure, Fetched, SourceVideo
 from builder.stage import Item, Stage, settings
-from builder.stages.admit import listing
+from builder.stages.admit import listing, standing
 
 
 @settings
 class Merge(Stage[Fetched, SourceVideo]):
-    """Of equal videos the one with the most permissive licence stands for all, then the one with the smallest
-    `found_id`, so that the order of arrival does not matter."""
+    """Of equal videos the one that `admit` would choose stands for all, then the one with the smallest `found_id`, so
+    that the order of arrival does not matter."""
 
     name: ClassVar[str] = "merge"
     reads: ClassVar[str] = "fetch"
@@ -30,18 +29,13 @@ class Merge(Stage[Fetched, SourceVideo]):
 
     def batch(self, items: Sequence[Item[Fetched]]) -> list[Sequence[SourceVideo] | Failure]:
         same: dict[str, list[Fetched]] = {}
-        for row in sorted((item.row for item in items), key=standing):
+        for row in sorted((item.row for item in items), key=lambda row: (standing(row), row.found_id)):
             same.setdefault(row.video_id, []).append(row)
         banned = frozenset(self.taken_down)
         return [self.answer(item.id, partial(merged, item.row, same[item.row.video_id], banned)) for item in items]
 
     def parts(self, rows: Sequence[SourceVideo]) -> Mapping[str, int]:
         return {"video": video_parts(len(rows)), "clip": clip_parts([row.duration_s for row in rows])}
-
-
-def standing(row: Fetched) -> tuple[int, str]:
-    """The best first: fewest reasons against publishing it."""
-    return len(license_of(row.license, row.license_url).barriers()), row.found_id
 
 
 def merged(row: Fetched, same: Sequence[Fetched], banned: frozenset[str]) -> list[SourceVideo]:

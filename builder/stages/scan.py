@@ -9,6 +9,7 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
+from builder.errors import RunError
 from builder.records import Record, Scanned, SourceVideo
 from builder.stage import Item, Resources, Stage, execution, settings
 from builder.stages.fetch import open_media, shown_path, telling_of
@@ -71,6 +72,9 @@ class Scan(Stage[SourceVideo, Scanned]):
             yield path
             return
         folder = self.context.base / Path(self.scratch).expanduser()
-        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise RunError(f"scan.scratch {self.scratch!r} cannot be made ({error.strerror}); name another") from error
         with telling_of_full_disk(folder), TemporaryDirectory(prefix="osd-build-", dir=folder) as copied:
             yield Path(shutil.copyfile(path, Path(copied) / f"video{path.suffix}"))

@@ -52,10 +52,12 @@ class Split(Stage[Shots, Clip]):
         clip = partial(clip_of, scan, ends)
         wanted = wanted_frames(item.get(SourceVideo), scan, ends)
         clips = [clip(a, b) for a, b in self._spans(shots, scan, wanted)]
-        kept = [c for c in clips if c.duration_s >= self.min_s - EPSILON_S]
+        kept = [c for c in clips if c.duration_s >= self.min_s - EPSILON_S and c.frames >= LEAST_FRAMES]
         if not kept:
             longest = max((c.duration_s for c in clips), default=0.0)
-            raise Filtered("too_short", f"longest shot of {scan.video_id} is {longest:.2f} s; min_s is {self.min_s:g}")
+            where = " inside the listed spans" if item.get(SourceVideo).starts_s else ""
+            text = f"longest shot of {scan.video_id}{where} is {longest:.2f} s; min_s is {self.min_s:g}"
+            raise Filtered("too_short", text)
         return kept
 
     def _spans(self, shots: Shots, scan: Scanned, wanted: Sequence[tuple[int, int]]) -> Iterator[tuple[int, int]]:
@@ -73,6 +75,7 @@ class Split(Stage[Shots, Clip]):
         yield from itertools.pairwise(edges)
 
 
+LEAST_FRAMES = 2  # one is a picture: it has no motion
 EPSILON_S = 1e-6  # timestamps are rounded to the time base; a clip of exactly min_s stays
 
 

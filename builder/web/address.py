@@ -5,6 +5,7 @@ The parser is the client's own, so that what was checked is what is connected to
 
 import ipaddress
 import re
+from urllib.parse import unquote
 
 import httpx2
 
@@ -16,10 +17,13 @@ FIRST_FREE_PORT, LAST_PORT = 1024, 65535  # below the first, other services answ
 MASK = "***"
 # Parameters that sign a URL or hold a key, by the end of their name. The first kind never tells two videos apart.
 SIGNING = re.compile(r"x-(amz|goog)-.*|awsaccesskeyid|googleaccessid|key-pair-id|.*signature|policy|sig|hdnts|hdnea")
-SECRET = re.compile(rf"{SIGNING.pattern}|.*(key|token|secret|passw(or)?d|pwd|auth|credentials?|session|jwt|hmac)")
-PARAMETER = re.compile(r"([?&])([^=&]*)=([^&]*)")
+SECRETS = "key|token|secret|pass(w(or)?d)?|pwd|auth|code|credentials?|session|jwt|hmac"
+SECRET = re.compile(rf"{SIGNING.pattern}|.*({SECRETS})")
+PARAMETER = re.compile(r"([?&;])([^=?&;]*)=([^?&;]*)")  # also inside of a value
+# Python 3.11 takes some of these for global; 192.0.0.192 is a cloud's metadata service.
+NOT_GLOBAL = ("192.0.0.0/24", "192.88.99.0/24", "::/96", "64:ff9b:1::/48", "3fff::/20", "5f00::/16", "fec0::/10")
 NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
-NEVER = tuple(map(ipaddress.ip_network, ("64:ff9b:1::/48", "fec0::/10", "192.88.99.0/24", "::/96")))
+NEVER = tuple(map(ipaddress.ip_network, NOT_GLOBAL))
 
 
 def normalised(text: str) -> str:
@@ -37,8 +41,8 @@ def normalised(text: str) -> str:
         raise ItemError("bad_url", f"{told!r} carries a user name or password; take it out of the list")
     if url.scheme not in ("http", "https"):
         raise ItemError("bad_url", f"{told!r} is no http:// or https:// URL; correct it in the list")
-    if ":" in url.host:
-        url = url.copy_with(host=str(ipaddress.IPv6Address(url.host)))
+    if b":" in url.raw_host:
+        url = url.copy_with(host=str(ipaddress.IPv6Address(url.raw_host.decode())))
     if "\\" in text or not HOST.fullmatch(url.raw_host) or (url.port or 1) > LAST_PORT:
         raise ItemError("bad_url", f"{told!r} has a host or port that cannot be; correct it in the list")
     if url.port is not None and url.port < FIRST_FREE_PORT and url.port not in WEB_PORTS:
@@ -83,12 +87,17 @@ def masked(url: str) -> str:
     if "@" in host:
         host = f"{MASK}@{host.rpartition('@')[2]}"
     text = f"{scheme}{host}{path}"
-    return PARAMETER.sub(lambda m: f"{m[1]}{m[2]}={MASK}" if SECRET.fullmatch(m[2].lower()) else m[0], text)
+    return PARAMETER.sub(lambda m: f"{m[1]}{m[2]}={MASK}" if SECRET.fullmatch(name_of(m[2])) else m[0], text)
+
+
+def name_of(parameter: str) -> str:
+    """In lower case, without %XX and the `[]` of lists."""
+    return unquote(parameter).lower().partition("[")[0]
 
 
 def unsigned(url: str) -> str:
     """A URL to tell videos apart by: without the parameters that sign it, which are new each time it is listed."""
-    rest = PARAMETER.sub(lambda m: m[1] if SIGNING.fullmatch(m[2].lower()) else m[0], url)
+    rest = PARAMETER.sub(lambda m: m[1] if SIGNING.fullmatch(name_of(m[2])) else m[0], url)
     return re.sub(r"([?&])&+", r"\1", rest).rstrip("?&")
 
 

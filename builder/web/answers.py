@@ -12,6 +12,7 @@ from email.utils import parsedate_to_datetime
 import httpx2
 
 from builder.errors import ItemError
+from builder.figures import one_line
 from builder.web.access import Access
 from builder.web.address import origin, shown
 from builder.web.limits import Limits
@@ -79,7 +80,7 @@ def check_answer(response: httpx2.Response, url: str, ranged: bool, access: Acce
     status = response.status_code
     if status == httpx2.codes.OK or (ranged and status in (206, 416)):
         return
-    answer = f"{shown(url)} answered {status} {response.reason_phrase[:80]}".rstrip()
+    answer = f"{shown(url)} answered {status} {one_line(response.reason_phrase[:80])}".rstrip()
     if access:
         with contextlib.suppress(ItemError), told_plainly(url):
             said = b"".join(beginning(response, ERROR_BYTES)).decode("utf-8", "replace")
@@ -91,11 +92,6 @@ def check_answer(response: httpx2.Response, url: str, ranged: bool, access: Acce
         error.after_s = after_s
         pace.cool(origin(url).partition("://")[2], after_s, error.kind)
     raise error
-
-
-def one_line(text: str) -> str:
-    """Fit for a terminal: no line breaks, no control characters."""
-    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
 
 
 def retry_after(value: str) -> float | None:

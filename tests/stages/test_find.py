@@ -150,7 +150,7 @@ def test_a_bad_row_is_not_lost(base: Path) -> None:
     assert {key: (row.url, row.path) for key, row in found.items()} == {
         "1": ("http://example.org/a.mp4", ""),
         "2": ("", "list.csv row 3"),
-        "3": ("file:///etc/passwd", ""),
+        "3": ("", "list, row 3: 'file:///etc/passwd' is no http:// or https:// URL; correct it in the list"),
         "4": ("", "list.csv row 5"),
     }
 

@@ -30,6 +30,7 @@ REFUSED = [
     *("", "cat.mp4", "/etc/passwd", "file:///etc/passwd", "ftp://example.com/a", "//example.com/a", "data:,x"),
     *("http://", "http:///etc/passwd", "http://me:word@example.com/", "http://me@example.com/"),
     *("http://example.com\\@evil.com/", "http://exa mple.com/", "http://example.com/a\nb", "http://example.com:99999/"),
+    *("http://[fe80::1%25lo]/", "http://[fe80::1%lo]/", "http://[::1/", "http://-\\x/"),
     *("concat:a|b", "http://" + "a" * 70_000, "javascript:alert(1)", "-o/etc/passwd"),
 ]
 
