@@ -11,7 +11,7 @@ import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final, Literal, get_args
@@ -83,6 +83,7 @@ def licenses() -> Mapping[str, License]:
     return MappingProxyType(read_table(TABLE.read_text(encoding="utf-8")))
 
 
+@lru_cache(maxsize=4096)
 def license_of(text: str, url: str = "") -> License:
     """The licence that a list means by `text` (an id, a usual spelling or an address) or by `url`.
 

@@ -56,7 +56,7 @@ def entries_of(text: str) -> list[str]:
 
 
 def with_hashes(entries: Sequence[str], storage: Storage) -> tuple[str, ...]:
-    """The entries, and the hashes of what was fetched under those names before: the same bytes may be listed elsewhere."""
+    """The entries, and the hashes of what was fetched under those names: the same bytes may be listed elsewhere."""
     from builder.stages.fetch import noted
 
     listed = Takedown(entries)

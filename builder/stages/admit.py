@@ -43,12 +43,12 @@ class Admit(Stage[Found, Found]):
         same: dict[str, list[Found]] = {}
         for item in sorted(items, key=lambda item: (item.row.source, item.row.position)):
             same.setdefault(item.row.key, []).append(item.row)
-        ways = {key: self.ways(rows) for key, rows in same.items()}
+        listed, allowed = Takedown(self.taken_down), frozenset(check_allowed(self.allow))
+        ways = {key: self.ways(rows, listed, allowed) for key, rows in same.items()}
         return [self.answer(item.id, partial(admitted, item.row, ways[item.row.key])) for item in items]
 
-    def ways(self, rows: Sequence[Found]) -> Mapping[str, Filtered | Found]:
+    def ways(self, rows: Sequence[Found], listed: Takedown, allowed: frozenset[str]) -> Mapping[str, Filtered | Found]:
         """Of the listings of one video, by id: why it is left out, or the row that stands for all."""
-        listed, allowed = Takedown(self.taken_down), check_allowed(self.allow)
         if entry := next(filter(None, map(listed.names, rows)), ""):
             return {row.id: Filtered("taken_down", f"the takedown list names it: {entry}") for row in rows}
         ids = {row.id: license_of(row.license, row.license_url).id for row in rows}

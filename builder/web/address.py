@@ -14,6 +14,7 @@ from builder.errors import ItemError
 HOST = re.compile(rb"[a-z0-9._:-]+")
 WEB_PORTS = (80, 443)
 FIRST_FREE_PORT, LAST_PORT = 1024, 65535  # below the first, other services answer
+SLASHES = 3  # of a URL with a path
 MASK = "***"
 # Parameters that sign a URL or hold a key, by the end of their name. The first kind never tells two videos apart.
 SIGNING = re.compile(r"x-(amz|goog)-.*|awsaccesskeyid|googleaccessid|key-pair-id|.*signature|policy|sig|hdnts|hdnea")
@@ -48,6 +49,9 @@ def normalised(text: str) -> str:
     if url.port is not None and url.port < FIRST_FREE_PORT and url.port not in WEB_PORTS:
         text = f"{told!r} has port {url.port}, where no web server is; correct it in the list"
         raise ItemError("bad_url", text)
+    plain = str(url)
+    if "#" not in plain and plain.count("/") >= SLASHES:
+        return plain  # lists have millions: to copy a URL is to read it again
     return str(url.copy_with(raw_path=url.raw_path, fragment=None))
 
 
