@@ -86,11 +86,14 @@ def crawl(
     """Find videos in the sources, fetch and probe them, merge exact duplicates."""
     sets = [*(sets or ()), *allowing(private)]
     if dry_run:
-        from builder.execute import open_run
+        from builder.execute import liberties, open_run
         from builder.forecast import forecasts, show
 
-        found = list(forecasts(open_run(run, sets), limit))
+        opened = open_run(run, sets)
+        found = forecasts(opened, limit)
         show(found)
+        for note in liberties(opened):
+            typer.echo(note, err=True)
         raise typer.Exit(3 if any(one.failure for one in found) else 0)
     steps(run, ("crawl",), sets, limit, refresh)
 

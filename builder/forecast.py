@@ -1,8 +1,9 @@
 """`osd-build crawl --dry-run`: what a crawl would list and fetch, and how long it must take at the allowed rate."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -12,8 +13,10 @@ from rich.table import Table as Grid
 from builder.errors import OsdError
 from builder.figures import as_duration, as_size
 from builder.pipeline import Run
-from builder.records import Fetched
-from builder.stages.find import Estimate, Source
+from builder.records import Failure, Fetched, SourceSpec
+from builder.stage import Context, Item
+from builder.stages.admit import Admit
+from builder.stages.find import Estimate, Find, Source
 from builder.storage import Storage
 from builder.table import Table
 
@@ -38,33 +41,67 @@ class Forecast:
         return self.estimate.size_bytes * self.videos // max(1, self.estimate.videos)
 
 
-def forecasts(run: Run, limit: int = 0) -> Iterator[Forecast]:
+def forecasts(run: Run, limit: int = 0) -> list[Forecast]:
     """One of each source; nothing of the run is changed. A source that cannot be asked says why."""
-    here = Counter(row.source for row in Table(run.storage, "fetch", Fetched).rows())
     context = run.context()
-    folder = TemporaryDirectory(prefix="osd-build-")  # a list on the web is kept somewhere while it is read
-    context.storage = Storage(Path(folder.name))
+    with TemporaryDirectory(prefix="osd-build-") as folder, closing(context):
+        context.storage = Storage(Path(folder))  # a list on the web is kept somewhere while it is read
+        asked = {name: guarded(name, source, context) for name, source in run.sources.items()}
+        counted = {one.source: one for one in counts(run, context, [n for n in asked if asked[n] is None], limit)}
+    here = Counter(row.source for row in Table(run.storage, "fetch", Fetched).rows())
+    found = [counted.get(name) or one or Forecast(name, Estimate(0)) for name, one in asked.items()]
+    found = [one if one.failure or one.source in counted else guessed(one, limit, here) for one in found]
+    return [replace(one, least_s=least_s(run, run.sources[one.source], one)) for one in found]
+
+
+def guarded(name: str, source: Source, context: Context) -> Forecast | None:
+    """What a source guesses; None where it has to be listed."""
     try:
-        for name, source in run.sources.items():
-            try:
-                estimate = source.estimate(context)
-            except OsdError as error:
-                yield Forecast(name, Estimate(0), failure=str(error))
-                continue
-            if limit and limit < estimate.videos:
-                share = estimate.size_bytes * limit // estimate.videos
-                estimate = Estimate(limit, estimate.requests, share, False, estimate.wait_s, estimate.notes)
-            yield Forecast(name, estimate, here[name], least_s(run, source, estimate, here[name]))
-    finally:
-        context.close()
-        folder.cleanup()
+        estimate = source.estimate(context)
+    except OsdError as error:
+        return Forecast(name, Estimate(0), failure=str(error))
+    return estimate and Forecast(name, estimate)
 
 
-def least_s(run: Run, source: Source, estimate: Estimate, here: int) -> float:
+def guessed(one: Forecast, limit: int, here: Mapping[str, int]) -> Forecast:
+    """With at most `limit` videos, and those that were fetched before."""
+    estimate = one.estimate
+    if limit and limit < estimate.videos:
+        share = estimate.size_bytes * limit // estimate.videos
+        estimate = replace(estimate, videos=limit, size_bytes=share)
+    return replace(one, estimate=estimate, here=min(here[one.source], estimate.videos))
+
+
+def counts(run: Run, context: Context, names: Sequence[str], limit: int) -> Iterator[Forecast]:
+    """Of sources that can be listed as a whole: what a crawl would admit."""
+    find, admit = Find(), next(stage for _, stage in run.stages if isinstance(stage, Admit))
+    states = {name: run.sources[name].state(run.config.base) for name in names}
+    specs = [SourceSpec(name, "", "", state, limit) for name, state in states.items()]
+    with find.opened(context):
+        answers = dict(zip(names, find.batch([Item(spec, "") for spec in specs]), strict=True))
+    rows = [row for answer in answers.values() if not isinstance(answer, Failure) for row in answer]
+    with admit.opened(context):
+        outcomes = list(zip(rows, admit.batch([Item(row, "") for row in rows]), strict=True))
+    fetched = {row.id for row in Table(run.storage, "fetch", Fetched).rows()}
+    for name, answer in answers.items():
+        if isinstance(answer, Failure):
+            yield Forecast(name, Estimate(0), failure=f"{answer.kind}: {answer.message}")
+            continue
+        mine = [outcome for row, outcome in outcomes if row.source == name]
+        kept = [row for outcome in mine if not isinstance(outcome, Failure) for row in outcome]
+        left_out = Counter(outcome.kind for outcome in mine if isinstance(outcome, Failure))
+        notes = tuple(f"{n:,} left out: {kind}" for kind, n in left_out.most_common())
+        size_bytes = sum(row.size_bytes for row in kept)
+        yield Forecast(
+            name, Estimate(len(kept), size_bytes=size_bytes, notes=notes), sum(r.id in fetched for r in kept)
+        )
+
+
+def least_s(run: Run, source: Source, one: Forecast) -> float:
     """A request for each page and, unless the files are local, for each video."""
     local = source.root(run.config.base) is not None
-    requests = estimate.requests + (0 if local else max(0, estimate.videos - here))
-    return max(estimate.wait_s, requests / run.web.requests_per_s)
+    requests = one.estimate.requests + (0 if local else one.videos)
+    return max(one.estimate.wait_s, requests / run.web.requests_per_s)
 
 
 def show(found: Sequence[Forecast], console: Console | None = None) -> None:
