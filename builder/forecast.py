@@ -60,7 +60,7 @@ def guarded(name: str, source: Source, context: Context) -> Forecast | None:
         estimate = source.estimate(context)
     except OsdError as error:
         return Forecast(name, Estimate(0), failure=str(error))
-    return estimate and Forecast(name, estimate)
+    return Forecast(name, estimate) if estimate else None
 
 
 def guessed(one: Forecast, limit: int, here: Mapping[str, int]) -> Forecast:
@@ -91,10 +91,8 @@ def counts(run: Run, context: Context, names: Sequence[str], limit: int) -> Iter
         kept = [row for outcome in mine if not isinstance(outcome, Failure) for row in outcome]
         left_out = Counter(outcome.kind for outcome in mine if isinstance(outcome, Failure))
         notes = tuple(f"{n:,} left out: {kind}" for kind, n in left_out.most_common())
-        size_bytes = sum(row.size_bytes for row in kept)
-        yield Forecast(
-            name, Estimate(len(kept), size_bytes=size_bytes, notes=notes), sum(r.id in fetched for r in kept)
-        )
+        estimate = Estimate(len(kept), size_bytes=sum(row.size_bytes for row in kept), notes=notes)
+        yield Forecast(name, estimate, sum(row.id in fetched for row in kept))
 
 
 def least_s(run: Run, source: Source, one: Forecast) -> float:
@@ -116,5 +114,5 @@ def show(found: Sequence[Forecast], console: Console | None = None) -> None:
     console.print(grid, highlight=False)
     for one in found:
         for note in [*one.estimate.notes, *([one.failure] if one.failure else [])]:
-            console.print(f"  {one.source}: {note}", highlight=False, markup=False)
+            console.print(f"  {one.source}: {note}", highlight=False, markup=False, soft_wrap=True)
     console.print("nothing was fetched; the bytes take as long as your line makes them", highlight=False)

@@ -150,3 +150,25 @@ def test_lines_are_found_whatever_the_spelling() -> None:
     text = '[ a . b ]\n# x = 0\n"x"=1\n\n[["c"]]\n  y  = 2\n[d]\nx = 3\n'
     assert [config.locate(text, *where) for where in (("d", "x"), ("c", "y"), ("d", ""), ("d", "z"))] == [8, 6, 7, 7]
     assert config.locate(text, "nowhere", "x") is None
+
+
+def test_the_line_of_the_source_that_is_wrong_is_named(run: Path) -> None:
+    lines = [
+        "[[source]]",
+        'kind = "folder"',
+        'path = "a"',
+        "",
+        "[[source]]",
+        'kind = "folder"',
+        'name = "b"',
+        'pth = "b"',
+    ]
+    (run / "build.toml").write_text("\n".join(lines))
+    with pytest.raises(ConfigError, match=r"build\.toml line 8: .*did you mean 'path'"):
+        open_run(run)
+
+
+def test_a_file_for_a_run_is_no_traceback(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(ConfigError, match="cannot be read"):
+        open_run(tmp_path / "file")

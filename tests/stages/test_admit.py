@@ -1,5 +1,6 @@
 """Admit: one row a video, licences and takedowns; everything that is left out says why."""
 
+import json
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +14,10 @@ from builder.sources.folder import Folder
 from builder.sources.urls import Urls
 from builder.stage import Item
 from builder.stages.admit import Admit
+from builder.stages.fetch import note_of
 from builder.stages.find import complete
+from builder.storage import Storage
+from builder.table import Answer, Stamp, Table
 
 
 def listed(*urls: str, **values: str) -> list[Found]:
@@ -61,6 +65,17 @@ def test_a_listing_with_a_licence_stands_for_one_without() -> None:
     assert left_out == {"duplicate": 1}
 
 
+def test_what_others_say_of_a_video_makes_its_licence_no_better() -> None:
+    url = "https://videos.pexels.com/video-files/307/1.mp4"
+    theirs = replace(listed(url)[0], license="CC0-1.0", author="Mallory", page_url="p", title="t")
+    own = replace(theirs, site="pexels", license="Pexels License", author="Ann", found_id="b", position=1)
+    bare = replace(theirs, license="", author="", found_id="c", position=2)
+    assert [row.author for row in admit([theirs, own, bare])[0]] == ["Ann"]
+    kept = admit([bare, replace(own, site=""), theirs])[0]
+    assert [(row.author, len(row.also)) for row in kept] == [("Ann", 2)]  # of two known licences the stricter one
+    assert json.loads(kept[0].also[0])["license"] == "CC0-1.0"
+
+
 def test_licences_are_let_in_by_name() -> None:
     urls = [f"https://example.org/{n}.mp4" for n in range(5)]
     licenses = ("CC-BY-4.0", "cc by-nc 4.0", "", "Pexels License", "CC0-1.0")
@@ -93,6 +108,24 @@ def test_the_takedown_list(tmp_path: Path) -> None:
     kept, left_out = admit([*named, *theirs, hashed, fine], taken_down=entries)
     assert kept == [replace(fine, found_id=fine.key)]
     assert left_out == {"taken_down": 6}
+
+
+def test_a_page_is_one_page_signed_or_not_with_a_slash_or_without(tmp_path: Path) -> None:
+    (tmp_path / "t.txt").write_text("http://example.org/a.mp4\nhttps://example.org/@Ann/\nPexels: 12AB\n")
+    entries = takedown.read(tmp_path / "t.txt")
+    assert "pexels:12ab" in entries
+    rows = listed("https://example.org/a.mp4?X-Amz-Signature=b", "https://example.org/b.mp4")
+    assert admit([rows[0], replace(rows[1], author_url="http://example.org/@Ann")], taken_down=entries)[0] == []
+
+
+def test_bytes_that_were_taken_down_are_known_under_other_names(tmp_path: Path) -> None:
+    storage, [row, other] = Storage(tmp_path), listed("https://example.org/a.mp4", "https://example.org/b.mp4")
+    Table(storage, "find", Found).write(0, Stamp("s", ""), {"list": Answer("d", [row, other])})
+    storage.write(note_of(row.key), b'{"sha256": "abc"}')
+    storage.write(note_of(other.key), b"[]")
+    entries = tuple(takedown.entries_of("https://example.org/a.mp4"))
+    assert takedown.with_hashes(entries, storage) == ("sha256:abc", *entries)
+    assert takedown.with_hashes((), storage) == ()
 
 
 def test_one_listing_that_is_taken_down_takes_down_the_others() -> None:

@@ -100,6 +100,7 @@ def test_what_is_secret_in_a_url_is_in_no_row_and_found_again(base: Path) -> Non
     (base / "list.csv").write_text("\n".join(["url", *urls]))
     found = by_position(base, spec("list", "urls", path="list.csv"))
     assert "sesame" not in repr(found)
+    assert (found[2].url, found[2].path[:12]) == ("", "list, row 3:")
     assert found[0].url == "https://example.org/a.mp4?id=1&token=***"
     assert len({row.key for row in found}) == 4
     source, context = Urls(path="list.csv"), Context(Storage(base / "run"), base)
@@ -142,6 +143,28 @@ def test_a_listing_that_is_asked_for_once_is_kept(base: Path) -> None:
     assert Lists.asked - before == 2
     assert answers[0] == answers[1] == answers[2]
     assert len(context.storage.walk(LISTINGS)) == 2
+
+
+def test_a_listing_that_fails_leaves_the_last_one_and_a_damaged_one_is_asked_for_again(base: Path) -> None:
+    def listed(state: str, source: Source) -> list[Found] | Failure:
+        context = Context(Storage(base / "run"), base, {"site": source})
+        stage, row = Find(), SourceSpec("site", "lists", "", state)
+        with stage.opened(context):
+            [answer] = stage.batch([Item(row, row.digest())])
+        return answer if isinstance(answer, Failure) else list(answer)
+
+    class Down(Lists):
+        def find(self, context: Context) -> Iterator[Found]:
+            yield Found("", "", url="https://example.org/new.mp4")
+            raise ItemError("http_503", "down", retryable=True)
+
+    assert isinstance(listed("", Down()), Failure)
+    before = listed("", Lists())
+    assert listed("refreshed", Down()) == before
+    for name in Storage(base / "run").walk(LISTINGS):
+        (base / "run" / name).write_bytes(b"damaged")
+    assert isinstance(listed("refreshed", Down()), Failure)
+    assert listed("", Lists()) == before
 
 
 def test_a_bad_row_is_not_lost(base: Path) -> None:

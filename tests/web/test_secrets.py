@@ -29,19 +29,28 @@ HEADER = Access("Site", KEY, header="Authorization", windows=WINDOWS)
 QUERY = Access("Site", KEY, query="key", windows=WINDOWS)
 
 
+class Listener(logging.Handler):
+    def __init__(self) -> None:
+        super().__init__(logging.DEBUG)
+        self.heard: list[logging.LogRecord] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.heard.append(record)
+
+
 @pytest.fixture(autouse=True)
-def everything_is_logged(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+def everything_is_logged() -> Iterator[None]:
     """Of all libraries, to the last detail."""
-    before = {name: logging.getLogger(name).level for name in list(logging.root.manager.loggerDict)}
-    for name in before:
-        logging.getLogger(name).setLevel(logging.DEBUG)
-    with caplog.at_level(logging.DEBUG):
-        yield
-        logging.getLogger("test").debug("heard")
-        assert "heard" in caplog.text
-        assert_clean(caplog.text, *(repr(vars(record)) for record in caplog.records))
-    for name, level in before.items():
-        logging.getLogger(name).setLevel(level)
+    listener, loggers = Listener(), [logging.root, *map(logging.getLogger, list(logging.root.manager.loggerDict))]
+    before = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.DEBUG)
+    logging.root.addHandler(listener)
+    yield
+    logging.root.removeHandler(listener)
+    for logger, level in zip(loggers, before, strict=True):
+        logger.setLevel(level)
+    assert_clean(*(f"{logging.Formatter().format(record)} {vars(record)}" for record in listener.heard))
 
 
 @pytest.fixture(autouse=True)
@@ -143,6 +152,20 @@ def test_no_connection_with_a_key(limits: Limits) -> None:
             with pytest.raises(ItemError) as caught:
                 client.get(url, access=QUERY)
             assert_clean(*told(caught.value))
+
+
+def test_requests_are_logged_without_their_secrets(
+    client: Client, site: Site, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.DEBUG):
+        client.get(site.at(f"/a?token={TOKEN}", Answer(b"x")))
+    assert f"{site.url}/a?...: 200" in caplog.messages
+
+
+def test_a_token_in_the_address_of_a_page_that_is_kept(client: Client, site: Site) -> None:
+    url = site.at(f"/a?token={TOKEN}", Answer(b"x"))
+    assert [client.get(url, keep_s=60).kept for _ in range(2)] == [False, True]
+    assert_folder_clean(shared_folder())
 
 
 def test_a_quota_that_is_used_up(limits: Limits, site: Site) -> None:
