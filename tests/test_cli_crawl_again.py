@@ -107,12 +107,10 @@ def test_what_is_not_allowed_is_not_asked_for_and_a_takedown_asks_for_nothing(re
     assert reduced.left >= {row.sha256 for row in rows(reduced.run, "merge")}
 
 
-@pytest.mark.xfail(strict=True, reason="`clean` keeps what `fetch` has a row of, though `merge` has left it out")
 def test_clean_removes_what_was_taken_down_by_its_hash(reduced: Reduced) -> None:
     assert hashlib.sha256(video(4)).hexdigest() not in reduced.left
 
 
-@pytest.mark.xfail(strict=True, reason="an answer kept in a memo is taken for good although `clean` removed its file")
 def test_what_comes_back_after_clean_is_fetched_again_or_fails(reduced: Reduced) -> None:
     reduced.takedown.write_text("")
     crawl(reduced.run, "--set", "web.attempts=1")

@@ -196,11 +196,11 @@ def complete(found: Found, source: Source, name: str, local: bool, position: int
     from builder.web.address import masked
 
     url, path = ("", found.path) if local else one_form(found.url, found.path or f"{name}, row {position + 1}")
+    found = dataclasses.replace(found, path=path)
     _, site_id = site_and_id(found, url)
     return dataclasses.replace(
         found,
-        key=key_of(found, name, url) if not local else id_of(f"folder:{name}/{found.path}"),
-        path=path,
+        key=id_of(f"folder:{name}/{path}") if local else key_of(found, name, url),
         source=name,
         root=name if local else "",
         url=masked(url),

@@ -18,7 +18,7 @@ SLASHES = 3  # of a URL with a path
 MASK = "***"
 # Parameters that sign a URL or hold a key, by the end of their name. The first kind never tells two videos apart.
 SIGNING = re.compile(r"x-(amz|goog)-.*|awsaccesskeyid|googleaccessid|key-pair-id|.*signature|policy|sig|hdnts|hdnea")
-SECRETS = "key|token|secret|pass(w(or)?d)?|pwd|auth|code|credentials?|session|jwt|hmac"
+SECRETS = "key|token|secret|pass(w(or)?d)?|pwd|auth(orization)?|code|credentials?|session|jwt|hmac"
 SECRET = re.compile(rf"{SIGNING.pattern}|.*({SECRETS})")
 PARAMETER = re.compile(r"([?&;])([^=?&;]*)=([^?&;]*)")  # also inside of a value
 # Python 3.11 takes some of these for global; 192.0.0.192 is a cloud's metadata service.
@@ -81,8 +81,8 @@ def told_of(text: str) -> str:
     front, at, rest = text.strip()[:200].rpartition("@")
     scheme, slashes, _ = front.partition("://")
     hidden = f"{scheme + slashes if slashes else ''}{MASK}@" if at else ""
-    address, mark, _ = rest.partition("?")
-    return f"{hidden}{address}{mark and '?...'}"
+    address = re.split("[?#]", rest, maxsplit=1)[0]
+    return f"{hidden}{address}{'?...' if address != rest else ''}"
 
 
 def masked(url: str) -> str:

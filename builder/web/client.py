@@ -197,8 +197,8 @@ class Client:
             return ""
         try:
             target = normalised(str(httpx2.URL(url).join(place)))
-        except (httpx2.InvalidURL, ValueError):
-            raise ItemError("bad_url", f"{shown(url)} redirects to what is no URL; check the link") from None
+        except (httpx2.InvalidURL, ValueError, ItemError):
+            raise ItemError("bad_url", f"{shown(url)} redirects to no http or https address; check the link") from None
         if access:
             text = f"{shown(url)} redirects to {shown(target)}; a key is not taken along, check the address"
             raise ItemError("redirected", text)

@@ -1,12 +1,10 @@
 """What servers do instead of answering: each has a name, and none holds a worker for longer than the limits say."""
 
-import datetime
 import socket
 import ssl
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
@@ -187,32 +185,13 @@ def test_one_address_of_several_is_enough(site: Site, limits: Limits, monkeypatc
 
 
 # -- TLS
-@pytest.fixture
-def certificate(tmp_path: Path) -> Path:
-    """Of 127.0.0.1, signed by itself."""
-    pytest.importorskip("cryptography")
-    from cryptography import x509
-    from cryptography.hazmat.primitives import hashes, serialization
-    from cryptography.hazmat.primitives.asymmetric import ec
-
-    key = ec.generate_private_key(ec.SECP256R1())
-    name, now = x509.Name([]), datetime.datetime.now(datetime.UTC)
-    names = x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))])
-    made = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
-    made = made.serial_number(1).add_extension(names, critical=True)
-    made = made.not_valid_before(now - datetime.timedelta(1)).not_valid_after(now + datetime.timedelta(1))
-    form = serialization.PrivateFormat.PKCS8
-    secret = key.private_bytes(serialization.Encoding.PEM, form, serialization.NoEncryption())
-    (path := tmp_path / "site.pem").write_bytes(
-        secret + made.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
-    )
-    return path
+CERTIFICATE = Path(__file__).with_name("loopback.pem")
 
 
 @pytest.fixture
-def secure(certificate: Path) -> Iterator[Site]:
+def secure() -> Iterator[Site]:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate)
+    context.load_cert_chain(CERTIFICATE)
     with Site(tls=context) as site:
         yield site
 
@@ -228,10 +207,8 @@ def test_no_tls_on_the_other_side(site: Site, limits: Limits) -> None:
     assert (error.kind, error.retryable) == ("connection", True)
 
 
-def test_https_is_never_left(
-    secure: Site, site: Site, certificate: Path, limits: Limits, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+def test_https_is_never_left(secure: Site, site: Site, limits: Limits, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", str(CERTIFICATE))
     there = secure.at("/b", Answer(BODY))
     assert (
         failure(secure.at("/a", Answer(b"", 302, {"Location": site.at("/c", Answer(BODY))})), limits).kind
