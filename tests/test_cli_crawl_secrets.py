@@ -125,6 +125,17 @@ def test_no_secret_of_an_odd_row_is_written_down(tmp_path: Path, site: Site) -> 
     assert telling(tmp_path / "run") == []
 
 
+def test_less_usual_secrets_are_not_written_down_either(tmp_path: Path, site: Site) -> None:
+    """Parameters of Akamai, YouTube and Java, a URL inside a URL, and URLs beside that of the file."""
+    names = ("__token__=", "lsig=", "jsessionid=", "u=https%3A%2F%2Fexample.org%2F%3Ftoken%3D")
+    urls = [site.at(f"/{n}.mp4?{name}{CANARY}", Answer(video(n))) for n, name in enumerate(names)]
+    pages = [f"http://me:{CANARY}/x@example.org/a", f"https://example.org/a#access_token={CANARY}"]
+    beside = [{"url": urls[0], "page_url": page, "author_url": page, "license_url": page} for page in pages]
+    run = write_crawl(tmp_path / "run", listing(tmp_path / "list.csv", *urls, *beside))
+    assert crawl(run).returncode == 0
+    assert telling(run) == []
+
+
 @pytest.mark.parametrize(
     "answer",
     [

@@ -17,10 +17,10 @@ FIRST_FREE_PORT, LAST_PORT = 1024, 65535  # below the first, other services answ
 SLASHES = 3  # of a URL with a path
 MASK = "***"
 # Parameters that sign a URL or hold a key, by the end of their name. The first kind never tells two videos apart.
-SIGNING = re.compile(r"x-(amz|goog)-.*|awsaccesskeyid|googleaccessid|key-pair-id|.*signature|policy|sig|hdnts|hdnea")
-SECRETS = "key|token|secret|pass(w(or)?d)?|pwd|auth(orization)?|code|credentials?|session|jwt|hmac"
+SIGNING = re.compile(r"x-(amz|goog)-.*|awsaccesskeyid|googleaccessid|key-pair-id|.*signature|policy|.*sig|hdnts|hdnea")
+SECRETS = "key|token|secret|pass(w(or)?d)?|pwd|auth(orization)?|code|credentials?|session(id)?|jwt|hmac"
 SECRET = re.compile(rf"{SIGNING.pattern}|.*({SECRETS})")
-PARAMETER = re.compile(r"([?&;])([^=?&;]*)=([^?&;]*)")  # also inside of a value
+PARAMETER = re.compile(r"([?&;#])([^=?&;#]*)=([^?&;#]*)")  # also inside of a value
 # Python 3.11 takes some of these for global; 192.0.0.192 is a cloud's metadata service.
 NOT_GLOBAL = ("192.0.0.0/24", "192.88.99.0/24", "::/96", "64:ff9b:1::/48", "3fff::/20", "5f00::/16", "fec0::/10")
 NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
@@ -28,7 +28,8 @@ NEVER = tuple(map(ipaddress.ip_network, NOT_GLOBAL))
 
 
 def normalised(text: str) -> str:
-    """Scheme and host in lower case, no default port, no fragment, `/` for an empty path; the query stays as it is.
+    """Scheme and host in lower case, no dot at its end, no default port, no fragment, `/` for an empty path; the query
+    stays as it is.
 
     Raises:
         ItemError: `bad_url`, if it is no http or https URL, or carries a password (tables would keep it).
@@ -36,14 +37,16 @@ def normalised(text: str) -> str:
     told = told_of(text)
     try:
         url = httpx2.URL(text.strip())
+        if url.raw_host.endswith(b"."):
+            url = url.copy_with(host=url.raw_host.decode().rstrip("."))
+        if b":" in url.raw_host:
+            url = url.copy_with(host=str(ipaddress.IPv6Address(url.raw_host.decode())))
     except httpx2.InvalidURL:
         raise ItemError("bad_url", f"{told!r} is no URL; correct it in the list") from None
     if url.userinfo:
         raise ItemError("bad_url", f"{told!r} carries a user name or password; take it out of the list")
     if url.scheme not in ("http", "https"):
         raise ItemError("bad_url", f"{told!r} is no http:// or https:// URL; correct it in the list")
-    if b":" in url.raw_host:
-        url = url.copy_with(host=str(ipaddress.IPv6Address(url.raw_host.decode())))
     if "\\" in text or not HOST.fullmatch(url.raw_host) or (url.port or 1) > LAST_PORT:
         raise ItemError("bad_url", f"{told!r} has a host or port that cannot be; correct it in the list")
     if url.port is not None and url.port < FIRST_FREE_PORT and url.port not in WEB_PORTS:
@@ -90,13 +93,21 @@ def masked(url: str) -> str:
     scheme, host, path = parts(url)
     if "@" in host:
         host = f"{MASK}@{host.rpartition('@')[2]}"
+    elif not host.startswith("[") and not host.partition(":")[2].isdecimal():
+        host = host.partition(":")[0] + (f":{MASK}" if ":" in host else "")  # no port: a password with a slash in it
     text = f"{scheme}{host}{path}"
-    return PARAMETER.sub(lambda m: f"{m[1]}{m[2]}={MASK}" if SECRET.fullmatch(name_of(m[2])) else m[0], text)
+    return PARAMETER.sub(lambda m: f"{m[1]}{m[2]}={MASK}" if is_secret(m) else m[0], text)
+
+
+def is_secret(found: re.Match[str]) -> bool:
+    """Whether a parameter is one by its name, or is a URL that holds one."""
+    inner = PARAMETER.finditer(unquote(found[3])) if "%" in found[3] else ()
+    return bool(SECRET.fullmatch(name_of(found[2]))) or any(map(is_secret, inner))
 
 
 def name_of(parameter: str) -> str:
     """In lower case, without %XX and the `[]` of lists."""
-    return unquote(parameter).lower().partition("[")[0]
+    return unquote(parameter).lower().partition("[")[0].strip("_")
 
 
 def unsigned(url: str) -> str:

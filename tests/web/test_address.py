@@ -23,6 +23,7 @@ SAME = [
     ("http://[::1]:80/a", "http://[::1]/a"),
     ("http://[2001:DB8::1]:8080/a", "http://[2001:db8::1]:8080/a"),
     ("http://my_bucket.example.com/a", "http://my_bucket.example.com/a"),
+    ("http://example.com.:80/a", "http://example.com/a"),
     ("http://example.com/a?", "http://example.com/a?"),
     ("http://example.com/%7Ea%2fb?c=%20", "http://example.com/%7Ea%2fb?c=%20"),
 ]
@@ -30,7 +31,14 @@ REFUSED = [
     *("", "cat.mp4", "/etc/passwd", "file:///etc/passwd", "ftp://example.com/a", "//example.com/a", "data:,x"),
     *("http://", "http:///etc/passwd", "http://me:word@example.com/", "http://me@example.com/"),
     *("http://example.com\\@evil.com/", "http://exa mple.com/", "http://example.com/a\nb", "http://example.com:99999/"),
-    *("http://[fe80::1%25lo]/", "http://[fe80::1%lo]/", "http://[::1/", "http://-\\x/"),
+    *(
+        "http://[fe80::1%25lo]/",
+        "http://[fe80::1%lo]/",
+        "http://[::1/",
+        "http://-\\x/",
+        "http://1.2.3.999./",
+        "http://./",
+    ),
     *("concat:a|b", "http://" + "a" * 70_000, "javascript:alert(1)", "-o/etc/passwd"),
 ]
 
