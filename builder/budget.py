@@ -69,8 +69,10 @@ class Share:
     def _wait(self, file: tuple[Path | None, int]) -> None:
         while True:
             with self.lock:
-                # To look at the disk takes long when there are many files: seldom, and oftener when room is short.
-                if any(self._taken(file, pause) <= self.budget_bytes for pause in (SELDOM, OFTEN)):
+                # To look at the disk takes long when there are many files: seldom, and oftener when room is short; at
+                # once if what has finished since may have come to less than it had promised.
+                soon = 0.0 if self.finished_bytes else OFTEN
+                if any(self._taken(file, pause) <= self.budget_bytes for pause in (SELDOM, soon)):
                     self.begun.append(file)
                     return
             text = f"storage.budget of {self.budget_bytes:,} bytes is used up: raise it, or run osd-build clean"

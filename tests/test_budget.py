@@ -27,12 +27,20 @@ def pool() -> Iterator[ThreadPoolExecutor]:
         yield pool
 
 
+class Full(Exception):
+    """Somebody would have to wait."""
+
+
 class Run:
     """A run folder with files of some sizes, and what its user is told."""
 
     def __init__(self, folder: Path, budget_bytes: int) -> None:
-        self.storage, self.news = Storage(folder), list[News]()
-        self.share = Share(self.storage, budget_bytes, Meter(self.news.append))
+        self.storage, self.said = Storage(folder), list[str]()
+        self.share = Share(self.storage, budget_bytes, Meter(self.tell))
+
+    def tell(self, news: News) -> None:
+        self.said.append(news.waiting)
+        raise Full
 
     def write(self, name: str, size_bytes: int) -> Path:
         path = self.storage.path(name)
@@ -42,16 +50,11 @@ class Run:
 
     def enters(self, size_bytes: int, part: Path | None = None) -> bool:
         """Whether there is room now."""
-        done = threading.Event()
-
-        def enter() -> None:
+        try:
             with self.share.of(size_bytes, part):
-                done.set()
-
-        thread = threading.Thread(target=enter, daemon=True)
-        thread.start()
-        thread.join(0.2)
-        return done.is_set()
+                return True
+        except Full:
+            return False
 
 
 @pytest.mark.parametrize(
@@ -94,7 +97,7 @@ def test_what_is_there_counts_and_what_has_begun(tmp_path: Path) -> None:
     with run.share.of(300):
         assert run.enters(200)
         assert not run.enters(201)
-        assert "storage.budget of 1,000 bytes" in run.news[-1].waiting
+        assert "storage.budget of 1,000 bytes" in run.said[-1]
 
 
 def test_what_is_finished_counts_before_it_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -108,12 +111,18 @@ def test_what_is_finished_counts_before_it_is_seen(tmp_path: Path, monkeypatch: 
 
 
 def test_who_waits_goes_on_when_there_is_room(tmp_path: Path, pool: ThreadPoolExecutor) -> None:
-    run = Run(tmp_path, 1000)
+    run, told = Run(tmp_path, 1000), threading.Event()
     path = run.write("media/videos/a.mp4", 800)
-    waiting = pool.submit(run.enters, 300)
-    time.sleep(0.05)
+    share = Share(run.storage, 1000, Meter(lambda news: told.set()))
+
+    def enter() -> bool:
+        with share.of(300):
+            return path.exists()
+
+    waiting = pool.submit(enter)
+    assert told.wait(30)
     path.unlink()
-    assert waiting.result()
+    assert waiting.result() is False
 
 
 def test_the_beginning_of_a_file_does_not_keep_the_file_out(tmp_path: Path) -> None:
@@ -142,12 +151,12 @@ def test_a_size_that_nobody_knows(tmp_path: Path) -> None:
 
 
 def test_threads_together_keep_to_it(tmp_path: Path, pool: ThreadPoolExecutor) -> None:
-    run = Run(tmp_path, 1000)
+    share = Share(Storage(tmp_path), 1000, Meter())
     under_way, most, lock = 0, 0, threading.Lock()
 
     def download(n: int) -> None:
         nonlocal under_way, most
-        with run.share.of(250):
+        with share.of(250):
             with lock:
                 under_way += 1
                 most = max(most, under_way)
@@ -157,7 +166,7 @@ def test_threads_together_keep_to_it(tmp_path: Path, pool: ThreadPoolExecutor) -
 
     list(pool.map(download, range(40)))
     assert most <= 4
-    assert run.share.begun == []
+    assert share.begun == []
 
 
 def test_a_download_that_fails_gives_its_room_back(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ SLOW = 0.2  # what is left of a minute in these tests
 
 @pytest.fixture
 def hasty(limits: Limits) -> Limits:
-    return replace(limits, silence_s=SLOW, attempts=2)
+    return replace(limits, silence_s=SLOW, attempts=2, robots=False)
 
 
 def failure(url: str, limits: Limits) -> ItemError:

@@ -237,7 +237,7 @@ def test_nothing_is_left_open(site: Site, limits: Limits) -> None:
     ]
     urls = [site.at(f"/{n}", answer) for n, answer in enumerate(answers)]
     before = len(list(Path("/proc/self/fd").iterdir()))
-    with Client(replace(limits, silence_s=0.2, attempts=1)) as client, ThreadPoolExecutor(4) as pool:
+    with Client(replace(limits, silence_s=1, attempts=1)) as client, ThreadPoolExecutor(4) as pool:
         futures = [pool.submit(client.get, url) for url in urls * 3]
         assert sum(future.exception() is None for future in futures) == 3
         transport = client.http._transport

@@ -137,7 +137,7 @@ def test_a_size_that_only_a_range_tells_counts(site: Site, client: Client, part:
 
 def test_what_came_before_is_kept_by_an_attempt_that_is_given_up(site: Site, client: Client, part: Path) -> None:
     """Each one is slow or silent, each goes a little further."""
-    limits = replace(client.limits, silence_s=0.1, slow_s=0.1)
+    limits = replace(client.limits, silence_s=0.4, slow_s=0.4, robots=False)
     silent = [Answer(BODY[:at], announced=len(BODY), headers=ETAG, ranges=False) for at in (500,)]
     slow = replace(WHOLE, pause_s=0.01)
     url = site.at("/a", *silent, slow, slow, slow, WHOLE)
