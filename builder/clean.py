@@ -4,7 +4,7 @@ from pathlib import PurePosixPath
 
 from builder.pipeline import Run
 from builder.records import Fetched, Found, Scanned, SourceSpec
-from builder.stages.fetch import NOTES, PARTS
+from builder.stages.fetch import NOTES, PARTS, noted
 from builder.stages.find import LISTINGS, earlier, listing_of
 from builder.storage import SCRATCH
 from builder.table import Table
@@ -16,6 +16,10 @@ def clean(run: Run) -> tuple[int, int]:
     fetched = Table(run.storage, "fetch", Fetched).rows()
     wanted = {name for row in scans for name in (row.evidence, row.strip)}
     wanted |= {row.path for row in fetched if not row.root and f"sha256:{row.sha256}" not in run.taken_down}
+    admitted = (noted(run.storage, row.id) for row in Table(run.storage, "admit", Found).rows())
+    wanted |= {  # what a crawl that goes on has fetched, and not put into a table yet
+        note["path"] for note in admitted if "address" in note and f"sha256:{note['sha256']}" not in run.taken_down
+    }
     listed = {row.key for row in Table(run.storage, "find", Found).rows()}  # notes also of what was taken down since
     run.storage.sweep()
     stale = [

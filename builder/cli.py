@@ -229,6 +229,8 @@ def fail(message: str, code: int) -> NoReturn:
 
 def leave(code: int) -> NoReturn:
     """End here: as the interpreter shuts down, a library's thread may abort it, and the exit code would be a lie."""
+    if "multiprocessing.util" in sys.modules:  # else its resource tracker complains of what is left over
+        sys.modules["multiprocessing.util"]._run_finalizers(0)
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)

@@ -51,7 +51,7 @@ class Progress:
         if self.live:
             self.live.stop()
         elif self.transfer.files:
-            self.console.print(self.transfer.line(), highlight=False)
+            self.console.print(self.transfer.line(), highlight=False, soft_wrap=True)
 
     def add(self, receipt: Receipt) -> None:
         totals = self.totals.setdefault(receipt.table, [0, 0, 0, 0])
@@ -66,7 +66,7 @@ class Progress:
             if self.live:
                 self.live.update(self._picture())
             elif self.transfer.due():
-                self.console.print(self.transfer.line(), highlight=False)
+                self.console.print(self.transfer.line(), highlight=False, soft_wrap=True)
 
     def watch(self, board: Board) -> None:
         self.parts = board.progress()
@@ -105,7 +105,7 @@ class Transfer:
         self.left = left
         self.files, self.size_bytes = 0, 0
         self.outcomes: Counter[str] = Counter()
-        self.waiting = ""
+        self.waiting = self.told_of = ""
         self.totals: tuple[int, int] | None = None
         self.recent: deque[tuple[float, int]] = deque()
         self.started = self.last_line = time.monotonic()
@@ -126,10 +126,10 @@ class Transfer:
             self.recent.popleft()
 
     def due(self) -> bool:
-        """Whether it is time for another line; asked for once it is printed."""
-        if time.monotonic() - self.last_line < LINE_S:
+        """Whether it is time for another line, or something is waited for; asked for once it is printed."""
+        if time.monotonic() - self.last_line < LINE_S and self.waiting in ("", self.told_of):
             return False
-        self.last_line = time.monotonic()
+        self.last_line, self.told_of = time.monotonic(), self.waiting
         return True
 
     @property

@@ -202,7 +202,6 @@ def test_killed_at_any_moment_a_crawl_ends_as_one_that_was_left_alone(
     check_no_byte_twice(run, sites, stops)
 
 
-@pytest.mark.xfail(strict=True, reason="the fork server hears Ctrl-C while it imports; semaphores are left over")
 def test_ctrl_c_while_the_workers_start_shows_no_traceback(tmp_path: Path, sites: Counting) -> None:
     process = begin(write_crawl(tmp_path / "run", stock(sites.url)[0]))
     wait_for(lambda: any(b"forkserver" in line for line in command_lines(process.pid)))
@@ -220,12 +219,7 @@ def command_lines(leader: int) -> Iterator[bytes]:
 
 
 # -- the disk
-CLEANED = pytest.mark.xfail(
-    strict=True, reason="`clean` removes what a crawl has just fetched; without a terminal waits are told after 30 s"
-)
-
-
-@pytest.mark.parametrize("with_clean", [False, pytest.param(True, marks=CLEANED)])
+@pytest.mark.parametrize("with_clean", [False, True])
 def test_a_crawl_waits_for_room_and_goes_on(tmp_path: Path, sites: Counting, with_clean: bool) -> None:
     """Beside 500 kB of a list of before, there is room for three of four videos."""
     run = write_crawl(tmp_path / "run", stock(sites.url)[0], settings='[storage]\nbudget = "2.1 MB"')

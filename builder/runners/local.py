@@ -6,14 +6,16 @@ they then run one at a time, an input that kills its worker twice becomes a fail
 
 import multiprocessing
 import os
+import signal
 import tempfile
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from functools import cached_property
+from multiprocessing import forkserver
 from multiprocessing.context import ForkServerContext
 from pathlib import Path
 from typing import Any
@@ -42,6 +44,8 @@ class LocalRunner:
         self.flying: dict[Future[Receipt], tuple[Unit, bool]] = {}
         self.context = multiprocessing.get_context("forkserver")
         self.context.set_forkserver_preload(PRELOAD)  # workers and their guarded decoders share one fork server
+        with interrupts_held():
+            forkserver.ensure_running()
         self.held, self.life = self.context.Pipe(duplex=False)  # workers leave when `life` is closed
         # A pipe and no queue: news are short enough to be written in one piece, so no worker dies holding a lock.
         self.heard, self.news = self.context.Pipe(duplex=False)
@@ -148,6 +152,16 @@ class LocalRunner:
         self.flying.clear()
         for gpu in list(self.pools):
             stop(self.pools.pop(gpu))
+
+
+@contextmanager
+def interrupts_held() -> Iterator[None]:
+    """What is started meanwhile never hears Ctrl-C: it is this process's to handle."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def queue_of(context: ForkServerContext, ranks: int) -> Any:
