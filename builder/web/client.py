@@ -20,14 +20,14 @@ import stamina
 from builder.errors import Filtered, ItemError
 from builder.meter import Meter
 from builder.records import utc_now
-from builder.web import pages
+from builder.web import pace, pages
 from builder.web.access import Access
 from builder.web.address import masked, normalised, origin, shown
 from builder.web.answers import Later, beginning, check_answer, steady, told_plainly, until_answered
 from builder.web.limits import Limits
-from builder.web.pace import Pace
 from builder.web.robots import AGENT, MOST_BYTES, Sites, opted_out
 from builder.web.sockets import Guard, Guarded
+from builder.web.state import tidy
 
 __all__ = ["MAX_REDIRECTS", "PAGE_BYTES", "REDIRECTS", "Client", "Later", "Page", "check_answer", "told_plainly"]
 
@@ -62,8 +62,9 @@ class Client:
         self.limits = limits or Limits()
         self.meter = meter or Meter()
         self.guard = Guard(self.limits.allow_private_hosts)
-        self.pace = Pace(self.limits.per_host, self.limits.requests_per_s, self.limits.patience_s)
+        self.pace = pace.Pace(self.limits.per_host, self.limits.requests_per_s, self.limits.patience_s)
         self.sites = Sites(lambda url: self.tried(lambda: self._robots(url)))
+        tidy(pace.folder(), pace.LONGEST_S)  # a list may name any number of hosts
         stamina.instrumentation.set_on_retry_hooks([])  # its own log line names no URL
         silence()
         self.http = httpx2.Client(

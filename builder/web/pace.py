@@ -103,5 +103,9 @@ def number(state: dict[str, Any], name: str) -> float:
     return at if isinstance(at, float) and at <= time.monotonic() + LONGEST_S else 0.0
 
 
+def folder() -> Path:
+    return shared_folder() / "hosts"
+
+
 def path_of(name: str) -> Path:
-    return shared_folder() / "hosts" / quote(name, safe="").replace("%", "_")[-120:]
+    return folder() / quote(name, safe="").replace("%", "_")[-120:]

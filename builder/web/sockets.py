@@ -4,12 +4,12 @@ connected to. Nothing in between can change what was checked, and every redirect
 It also holds the deadline: a server that sends a byte now and then would never be silent for long.
 """
 
-import ipaddress
 import socket
 import threading
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from itertools import zip_longest
 from typing import Any
 
 import httpcore2
@@ -146,7 +146,8 @@ class Guard(httpcore2.NetworkBackend):
         if not self.allow_private and not all(map(is_public, addresses)):
             text = f"{host} is an address inside a private network, which no list may reach; take it out"
             raise ItemError("private_host", f"{text}, or, if the network is yours, set web.allow_private_hosts")
-        return sorted(addresses, key=lambda a: ipaddress.ip_address(a.partition("%")[0]).version)
+        families = ([a for a in addresses if ":" not in a], [a for a in addresses if ":" in a])
+        return [address for pair in zip_longest(*families) for address in pair if address]  # this machine may have one
 
 
 class Timed(httpcore2.NetworkStream):

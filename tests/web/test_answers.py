@@ -8,11 +8,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import httpcore2
 import pytest
 
 from builder.errors import ItemError
 from builder.web.client import Client, Later
 from builder.web.limits import Limits
+from builder.web.sockets import Guard
 from loopback import MUTE, Answer, Site
 
 BODY = bytes(range(256)) * 100
@@ -182,6 +184,22 @@ def test_one_address_of_several_is_enough(site: Site, limits: Limits, monkeypatc
     site.at("/a", Answer(BODY))
     with Client(limits) as client:
         assert client.get(f"http://several.example:{site.server.server_port}/a").body == BODY
+
+
+def test_both_families_are_tried_but_not_a_whole_crowd(monkeypatch: pytest.MonkeyPatch) -> None:
+    """This machine may have either alone."""
+    guard, tried = Guard(), list[str]()
+
+    def connect(host: str, *_: Any) -> httpcore2.NetworkStream:
+        tried.append(host)
+        raise httpcore2.ConnectError("unreachable")
+
+    addresses = [f"8.8.8.{n}" for n in range(9)] + [f"2606:2800::{n}" for n in range(9)]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: [(0, 0, 0, "", (address, 80)) for address in addresses])
+    monkeypatch.setattr(guard.sockets, "connect_tcp", connect)
+    with pytest.raises(httpcore2.ConnectError):
+        guard.connect_tcp("many.example", 80)
+    assert tried == ["8.8.8.0", "2606:2800::0", "8.8.8.1", "2606:2800::1"]
 
 
 # -- TLS

@@ -112,7 +112,7 @@ def test_who_comes_later_is_not_kept_waiting_for_ever() -> None:
         coming.set()
         with pace.turn("h"):
             after = turns
-        assert after - before <= 5
+        assert after - before <= 40  # of 200, had it been starved; not fewer, for a machine that is busy
         assert busy_one.result() is None
 
 
@@ -142,6 +142,16 @@ def test_a_killed_process_holds_no_slot(site: Site, limits: Limits) -> None:
 
 
 # -- what is kept between processes
+def test_hosts_of_long_ago_are_forgotten(site: Site, limits: Limits) -> None:
+    for n in range(50):
+        took_s(host=f"{n}.example")
+    files = list(path_of("h.json").parent.iterdir())
+    for path in files[::2]:
+        os.utime(path, (0, 0))
+    with Client(limits) as client:
+        client.get(site.at("/a", Answer(b"x")))
+    assert {path.exists() for path in files[::2]} == {False}
+    assert {path.exists() for path in files[1::2]} == {True}
 
 
 def took_s(pace: Pace = PACE, host: str = "h") -> float:

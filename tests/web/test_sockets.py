@@ -43,7 +43,7 @@ def canary() -> Iterator[Canary]:
 @pytest.fixture
 def guarded() -> Iterator[Client]:
     """As by default, but for the waits. Not even robots.txt is asked for."""
-    with Client(Limits(attempts=2, wait_s=0.01, silence_s=0.3, requests_per_s=10_000)) as client:
+    with Client(Limits(attempts=2, wait_s=0.01, silence_s=5, requests_per_s=10_000)) as client:
         yield client
 
 
