@@ -202,22 +202,6 @@ def test_killed_at_any_moment_a_crawl_ends_as_one_that_was_left_alone(
     check_no_byte_twice(run, sites, stops)
 
 
-def test_ctrl_c_while_the_workers_start_shows_no_traceback(tmp_path: Path, sites: Counting) -> None:
-    process = begin(write_crawl(tmp_path / "run", stock(sites.url)[0]))
-    wait_for(lambda: any(b"forkserver" in line for line in command_lines(process.pid)))
-    os.killpg(process.pid, signal.SIGINT)
-    _, said = process.communicate(timeout=30)
-    assert (process.returncode, said) == (130, STOPPED_SAYS)
-
-
-def command_lines(leader: int) -> Iterator[bytes]:
-    """Of the processes of a session."""
-    for path in Path("/proc").glob("[0-9]*"):
-        with suppress(OSError):
-            if os.getsid(int(path.name)) == leader:
-                yield (path / "cmdline").read_bytes()
-
-
 # -- the disk
 @pytest.mark.parametrize("with_clean", [False, True])
 def test_a_crawl_waits_for_room_and_goes_on(tmp_path: Path, sites: Counting, with_clean: bool) -> None:

@@ -15,7 +15,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
 from functools import cached_property
-from multiprocessing import forkserver
+from multiprocessing import forkserver, resource_tracker
 from multiprocessing.context import ForkServerContext
 from pathlib import Path
 from typing import Any
@@ -44,6 +44,7 @@ class LocalRunner:
         self.flying: dict[Future[Receipt], tuple[Unit, bool]] = {}
         self.context = multiprocessing.get_context("forkserver")
         self.context.set_forkserver_preload(PRELOAD)  # workers and their guarded decoders share one fork server
+        resource_tracker.ensure_running()  # to start it, it lets interrupts in again
         with interrupts_held():
             forkserver.ensure_running()
         self.held, self.life = self.context.Pipe(duplex=False)  # workers leave when `life` is closed
