@@ -160,7 +160,6 @@ def test_ctrl_c_says_how_to_go_on_and_what_is_fetched_stays(tmp_path: Path, site
     assert process.returncode == 130, said
     assert "stopped; everything finished is kept, run the same again to go on" in said
     assert "Traceback" not in said
-    assert not (run / "merge").exists()
     stop = Stop.now(run, sites)
     assert crawl(run).returncode == 0
     check_no_byte_twice(run, sites, [stop])
