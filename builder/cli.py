@@ -80,7 +80,7 @@ def crawl(
     sets: SetOpt = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be fetched; fetch nothing.")] = False,
     limit: LimitOpt = 0,
-    refresh: Annotated[bool, typer.Option("--refresh", help="Ask sites and lists on the web anew.")] = False,
+    refresh: Annotated[bool, typer.Option("--refresh", help="List anew; a site's answers hold for a day.")] = False,
     private: PrivateOpt = False,
 ) -> None:
     """Find videos in the sources, fetch and probe them, merge exact duplicates."""

@@ -86,7 +86,7 @@ def to_fetch(run: Run) -> tuple[int, int]:
     """How many of the videos admitted have no answer yet, and their bytes; 0 bytes if those of one are not known."""
     table: Table[Fetched] = Table(run.storage, "fetch", Fetched)
     answered = {key for n in table.parts() for key, _, _ in table.outcomes(n)}
-    rows = [row for row in Table(run.storage, "admit", Found).rows() if row.id not in answered]
+    rows = [row for row in Table(run.storage, "admit", Found).rows() if row.id not in answered and not row.root]
     return len(rows), sum(row.size_bytes for row in rows) if all(row.size_bytes for row in rows) else 0
 
 

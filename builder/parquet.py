@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 
 from builder.errors import RunError
 from builder.records import Record, per_type
+from builder.storage import Storage
 
 R = TypeVar("R", bound=Record)
 FORMAT_VERSION = 1
@@ -42,6 +43,20 @@ def to_parquet(table: pa.Table) -> bytes:
 def from_parquet(data: bytes) -> pa.Table:
     """In this thread alone: parts are small, and see `Storage.open` for what other threads may do."""
     return pq.ParquetFile(pa.BufferReader(data), pre_buffer=False).read(use_threads=False)
+
+
+def read_columns(storage: Storage, name: str, columns: Sequence[str]) -> pa.Table:
+    """A few columns of a part, without the rest of it.
+
+    Raises:
+        RunError: the part is damaged.
+    """
+    try:
+        with storage.open(name) as file:
+            return pq.ParquetFile(file, pre_buffer=False).read(columns=list(columns), use_threads=False)
+    except (pa.ArrowException, OSError) as error:
+        path = storage.path(name)
+        raise RunError(f"{path} is damaged; remove it and run again: only its rows are made anew") from error
 
 
 def encode(record: type[Record], rows: Sequence[Record], metadata: Mapping[str, Any]) -> bytes:

@@ -5,16 +5,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import polars as pl
-
 from builder.config import FILE
 from builder.engine import Job
 from builder.errors import ConfigError
+from builder.parquet import read_columns
 from builder.pipeline import Run
 from builder.records import Fetched, Record
-from builder.report.tables import parts
 from builder.stages import VERBS
-from builder.table import Answer
+from builder.table import Answer, part_name
 
 
 def what_and_run(words: Sequence[str]) -> tuple[str, Path]:
@@ -60,14 +58,13 @@ def forget_lost(run: Run, table: str) -> int:
 def forget_downloads(run: Run) -> int:
     """Drop rows of downloads whose files are gone; but for those that the takedown list names by their hash."""
     job = next(job for job in run.jobs() if job.target.name == "fetch")
-    files = parts(run.storage, "fetch")
-    if files is None:
-        return 0
-    named = files.filter(pl.col("root") == "").select("path", "size_bytes", "sha256").collect().rows()
+    columns = ["root", "path", "size_bytes", "sha256"]
+    tables = (read_columns(run.storage, f"fetch/{part_name(n)}", columns) for n in job.target.parts())
     gone = {
         path
-        for path, size_bytes, sha256 in named
-        if f"sha256:{sha256}" not in run.taken_down and not run.storage.intact(path, size_bytes)
+        for table in tables
+        for root, path, size_bytes, sha256 in zip(*(table[name].to_pylist() for name in columns), strict=True)
+        if not root and f"sha256:{sha256}" not in run.taken_down and not run.storage.intact(path, size_bytes)
     }
     return drop(job, lambda answer: any(row.path in gone for row in answer.rows)) if gone else 0  # type: ignore[attr-defined]
 

@@ -152,7 +152,8 @@ class Find(Stage[SourceSpec, Found]):
             except ItemError as error:
                 if not (before := earlier(storage, spec)):
                     raise
-                LOG.warning("source %r keeps its last listing, for a new one failed: %s", spec.source, error)
+                text = "source %r keeps its last listing, for a new one failed (ask again with --refresh): %s"
+                LOG.warning(text, spec.source, error.message.partition("; `osd-build retry")[0])
                 name = before
         return decode(Found, from_parquet(storage.read(name)), name)
 
