@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     from builder.media.evidence import Evidence, Strip
 
 
-class Frames:
-    """What the decode pass kept of one clip. Nothing is decoded here; each part is read when it is first asked for."""
+class Footage:
+    """What the decode pass kept of one video. Nothing is decoded here; each part is read when it is first asked for."""
 
-    def __init__(self, clip: Clip, scan: Scanned, storage: Storage) -> None:
-        self.clip, self.scan, self.storage = clip, scan, storage
+    def __init__(self, scan: Scanned, storage: Storage) -> None:
+        self.scan, self.storage = scan, storage
 
     @property
     def strip(self) -> "Strip":
@@ -27,6 +27,14 @@ class Frames:
     @property
     def evidence(self) -> "Evidence":
         return open_evidence(self.storage, self.scan.evidence)
+
+
+class Frames(Footage):
+    """What the decode pass kept of one clip."""
+
+    def __init__(self, clip: Clip, scan: Scanned, storage: Storage) -> None:
+        super().__init__(scan, storage)
+        self.clip = clip
 
     @cached_property
     def picks(self) -> list[int]:

@@ -157,13 +157,21 @@ class Scanned(Record):
 
 @dataclass(frozen=True, slots=True)
 class Shots(Record):
-    """Single-shot spans of one video: shot i shows frames starts[i] <= f < ends[i], in presentation order."""
+    """Single-shot spans of one video: shot i shows frames starts[i] <= f < ends[i], in presentation order.
+
+    Frames between two spans belong to a transition, or were left out by the detector. `kinds` (cut, dissolve, fade; ""
+    at the beginning of the video) and `scores` (0..1) tell of the boundary before each shot. `seen_on` says what the
+    detector looked at where it had a choice.
+    """
 
     KEY: ClassVar[str] = "video_id"
     video_id: str
     detector: str
     starts: tuple[int, ...]
     ends: tuple[int, ...]
+    kinds: tuple[str, ...]
+    scores: tuple[float, ...]
+    seen_on: str = ""
 
 
 @dataclass(frozen=True, slots=True)

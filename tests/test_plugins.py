@@ -12,7 +12,7 @@ import pytest
 from pydantic import ValidationError
 
 from builder import registry
-from builder.media.evidence import Evidence
+from builder.frames import Footage
 from builder.parquet import arrow_schema
 from builder.records import Score
 from builder.stage import Stage
@@ -136,11 +136,11 @@ def test_scores_are_finite_floats_and_the_same_again(name: str, samples: list[Sa
 def test_cuts_rise_within_the_video(name: str, samples: list[Sample]) -> None:
     detector = plugin("detectors", name)
     for clip in samples:
-        evidence = Evidence(clip.storage.path(clip.scan.evidence))
-        cuts = list(detector.cuts(evidence, clip.scan))
-        assert cuts == sorted(set(cuts))
-        assert all(0 < cut < clip.scan.frames for cut in cuts)
-        assert list(detector.cuts(evidence, clip.scan)) == cuts
+        found = detector.shots(Footage(clip.scan, clip.storage))
+        edges = [edge for span in zip(found.starts, found.ends, strict=True) for edge in span]
+        assert edges == sorted(edges) and edges[0] >= 0 and edges[-1] <= clip.scan.frames
+        assert all(start < end for start, end in zip(found.starts, found.ends, strict=True))
+        assert detector.shots(Footage(clip.scan, clip.storage)) == found
 
 
 @pytest.mark.parametrize("name", FOUND["sources"])

@@ -10,10 +10,9 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from builder.media.evidence import Evidence
-from builder.records import Scanned
+from builder.frames import Footage
 from builder.stage import settings
-from builder.stages.detect import Detector
+from builder.stages.detect import Boundary, Detector
 
 CHUNK = 1024  # thumbnails in memory at a time
 
@@ -29,7 +28,7 @@ class Adaptive(Detector):
     window: Annotated[int, Field(ge=1)] = 2
     min_frames: Annotated[int, Field(ge=1)] = 1
 
-    def cuts(self, evidence: Evidence, scan: Scanned) -> Sequence[int]:
+    def boundaries(self, footage: Footage) -> Sequence[Boundary]:
         from scenedetect import AdaptiveDetector, FrameTimecode
 
         detector = AdaptiveDetector(
@@ -38,6 +37,7 @@ class Adaptive(Detector):
             window_width=self.window,
             min_scene_len=self.min_frames,
         )
+        scan, evidence = footage.scan, footage.evidence
         rate = Fraction(scan.fps).limit_denominator(100_000)
         found: set[int] = set()
         for start in range(0, scan.frames, CHUNK):
@@ -45,4 +45,4 @@ class Adaptive(Detector):
             for offset, thumb in enumerate(thumbs):
                 cuts = detector.process_frame(FrameTimecode(start + offset, rate), thumb)
                 found |= {cut.frame_num for cut in cuts}
-        return sorted(cut for cut in found if 0 < cut < scan.frames)
+        return [Boundary(cut, cut) for cut in sorted(found) if 0 < cut < scan.frames]

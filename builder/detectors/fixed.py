@@ -5,10 +5,9 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from builder.media.evidence import Evidence
-from builder.records import Scanned
+from builder.frames import Footage
 from builder.stage import settings
-from builder.stages.detect import Detector
+from builder.stages.detect import Boundary, Detector
 
 
 @settings
@@ -19,5 +18,5 @@ class Fixed(Detector):
 
     frames: Annotated[int, Field(ge=1)] = 64
 
-    def cuts(self, evidence: Evidence, scan: Scanned) -> Sequence[int]:
-        return range(self.frames, scan.frames, self.frames)
+    def boundaries(self, footage: Footage) -> Sequence[Boundary]:
+        return [Boundary(at, at) for at in range(self.frames, footage.scan.frames, self.frames)]

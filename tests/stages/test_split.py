@@ -74,7 +74,7 @@ def test_adaptive_finds_hard_cuts_and_a_single_shot_video_has_none(tmp_path: Pat
     row, context = scanned(tmp_path, [30, 40, 35])
     assert shots_of(Adaptive(), row, context).starts == (0, 30, 70)
     row, context = scanned(tmp_path, [60])
-    assert shots_of(Adaptive(), row, context) == Shots(row.video_id, "adaptive", (0,), (60,))
+    assert shots_of(Adaptive(), row, context) == Shots(row.video_id, "adaptive", (0,), (60,), ("",), (1.0,))
 
 
 def test_fixed_cuts_every_64_frames_and_loses_no_tail(tmp_path: Path) -> None:
