@@ -32,11 +32,15 @@ _ORIGIN = "video_id source site_id page_url media_url author author_url title li
 _MAKING = "cut cut_settings captioner caption_model caption_revision caption_prompt"
 METADATA: Mapping[str, str] = {
     **dict.fromkeys(("clip_id", *_ORIGIN.split()), "string"),
-    **dict.fromkeys(("start_s", "end_s", "duration_s", "fps"), "float64"),
+    **dict.fromkeys(("start_s", "end_s", "duration_s", "lost_s", "fps"), "float64"),
     **dict.fromkeys(("start_frame", "end_frame", "frames", "width", "height"), "int64"),
     **dict.fromkeys(_MAKING.split(), "string"),
 }
-"""Fields of every `json` member and their types, in order; none is ever null. `scores` (float64) follow."""
+"""Fields of every `json` member and their types, in order; none is ever null. `scores` (float64) follow.
+
+The clip shows frames start_frame <= f < end_frame of its source, at start_s <= t < end_s. `lost_s`: seconds of the span
+chosen, which captions and scores are about, that cutting by stream copy left out at its ends.
+"""
 
 
 class NewerFormatError(ValueError):

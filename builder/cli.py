@@ -135,6 +135,36 @@ def push(
 
 
 @app.command()
+def shots(
+    videos: Annotated[list[Path], typer.Argument(metavar="VIDEO...", help="Video files; no run is needed.")],
+    detector: Annotated[str, typer.Option(help="As `method` of [detect]; its default without.")] = "",
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A setting of the detector.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, a line a video.")] = False,
+    preview: Annotated[
+        Path | None,
+        typer.Option(metavar="PNG", help="Draw frames with the boundaries marked; of several videos PNG-1 and so on."),
+    ] = None,
+) -> None:
+    """Print where the shots of videos begin: cuts, dissolves, fades. Nothing is kept."""
+    from builder.figures import one_line
+    from builder.records import Failure
+    from builder.shots import find_shots, make_detector
+
+    failed = False
+    for found in find_shots(videos, make_detector(detector, settings or ()), preview):
+        if isinstance(found, Failure):
+            failed = True
+            typer.echo(f"{found.kind}: {one_line(found.message)}", err=True)
+            continue
+        typer.echo(found.to_json() if as_json else found.to_text())
+        if found.note:
+            typer.echo(one_line(f"note: {found.video}: {found.note}"), err=True)
+    raise typer.Exit(3 if failed else 0)
+
+
+@app.command()
 def stats(path: Annotated[Path, typer.Argument(help="A run folder.")], as_json: JsonOpt = False) -> None:
     """Counts, exact durations, frames, resolutions and aspects, scores, caption lengths."""
     from builder.report.stats import render, stats

@@ -1,6 +1,6 @@
 """`osd-build crawl --dry-run`: what a crawl would list and fetch, and how long it must take at the allowed rate."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table as Grid
 
 from builder.errors import OsdError
-from builder.figures import as_duration, as_size
+from builder.figures import as_duration, as_number, as_size
 from builder.pipeline import Run
 from builder.records import Failure, Fetched, SourceSpec
 from builder.stage import Context, Item
@@ -20,14 +20,21 @@ from builder.stages.find import Estimate, Find, Source
 from builder.storage import Storage
 from builder.table import Table
 
+# Evidence and strip of the decode pass: measured by benchmarks/scan.py on real footage, November 2026. The size of the
+# video hardly matters; what is in it does: from a third of that (screen recordings) to twice (fine texture).
+KEPT_BYTES_PER_H = 580_000_000
+
 
 @dataclass(frozen=True)
 class Forecast:
-    """Of one source. `here` videos of it were fetched before; `least_s` is what limits and rates make it last."""
+    """Of one source. `here` videos of it were fetched before, which last `here_s` by their headers; `least_s` is what
+    limits and rates make it last.
+    """
 
     source: str
     estimate: Estimate
     here: int = 0
+    here_s: float = 0.0
     least_s: float = 0.0
     failure: str = ""
 
@@ -51,7 +58,18 @@ def forecasts(run: Run, limit: int = 0) -> list[Forecast]:
     here = Counter(row.source for row in Table(run.storage, "fetch", Fetched).rows())
     found = [counted.get(name) or one or Forecast(name, Estimate(0)) for name, one in asked.items()]
     found = [one if one.failure or one.source in counted else guessed(one, limit, here) for one in found]
-    return [replace(one, least_s=least_s(run, run.sources[one.source], one)) for one in found]
+    lengths = seconds_here(run)
+    return [
+        replace(one, here_s=lengths[one.source], least_s=least_s(run, run.sources[one.source], one)) for one in found
+    ]
+
+
+def seconds_here(run: Run) -> Mapping[str, float]:
+    """What was fetched lasts, by source and header."""
+    lengths: dict[str, float] = defaultdict(float)
+    for row in Table(run.storage, "fetch", Fetched).rows():
+        lengths[row.source] += row.duration_s
+    return lengths
 
 
 def guarded(name: str, source: Source, context: Context) -> Forecast | None:
@@ -115,4 +133,13 @@ def show(found: Sequence[Forecast], console: Console | None = None) -> None:
     for one in found:
         for note in [*one.estimate.notes, *([one.failure] if one.failure else [])]:
             console.print(f"  {one.source}: {note}", highlight=False, markup=False, soft_wrap=True)
+    hours = sum(one.here_s for one in found) / 3600
+    of_those = (
+        f": {as_size(round(hours * KEPT_BYTES_PER_H))} for the {as_number(hours)} h that are here" if hours else ""
+    )
+    console.print(
+        f"split keeps about {as_size(KEPT_BYTES_PER_H)} for each hour of video{of_those}",
+        highlight=False,
+        soft_wrap=True,
+    )
     console.print("nothing was fetched; the bytes take as long as your line makes them", highlight=False)

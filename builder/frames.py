@@ -29,6 +29,37 @@ class Footage:
         return open_evidence(self.storage, self.scan.evidence)
 
 
+class Timeline:
+    """When each frame of a video is shown: `pts` and `times_s` (from the first frame on) hold frames + 1 entries, the
+    last of which is the end. `intact` are the spans first <= f < last without damaged frames.
+
+    Few of the evidence's bytes are read, so its hash is not checked; what is read must fit the row.
+
+    Raises:
+        RunError: the evidence is gone or does not fit.
+    """
+
+    def __init__(self, scan: Scanned, storage: Storage) -> None:
+        import numpy as np
+        import pyarrow as pa
+
+        from builder.media.evidence import Evidence
+
+        try:
+            evidence = Evidence(storage.path(scan.evidence))
+            pts, damaged = evidence.pts, evidence.damaged if scan.damaged_frames else np.zeros(scan.frames, bool)
+        except (OSError, pa.ArrowException):
+            raise gone(storage, scan.evidence) from None
+        fits = len(pts) == scan.frames and pts[0] == scan.start_pts and int(damaged.sum()) == scan.damaged_frames
+        self.pts = np.append(pts, scan.end_pts)
+        if not fits or (np.diff(self.pts) <= 0).any():
+            raise gone(storage, scan.evidence)
+        numerator, denominator = (int(n) for n in scan.time_base.split("/"))
+        self.times_s = (self.pts - scan.start_pts) * numerator / denominator
+        edges = np.flatnonzero(np.diff(np.r_[0, ~damaged, 0].astype(np.int8))).tolist()
+        self.intact = list(zip(edges[::2], edges[1::2], strict=True))
+
+
 class Frames(Footage):
     """What the decode pass kept of one clip."""
 
@@ -79,5 +110,9 @@ def open_evidence(storage: Storage, name: str) -> "Evidence":
 def intact(storage: Storage, name: str) -> Path:
     """Raises RunError when a file that a row names was removed or has been damaged."""
     if not storage.intact(name):
-        raise RunError(f"{storage.path(name)} is gone or damaged; `osd-build retry RUN scan`, then run again")
+        raise gone(storage, name)
     return storage.path(name)
+
+
+def gone(storage: Storage, name: str) -> RunError:
+    return RunError(f"{storage.path(name)} is gone or damaged; `osd-build retry RUN scan`, then run again")

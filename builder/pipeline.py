@@ -20,15 +20,17 @@ from builder.stage import Context, Stage
 from builder.stages import STAGES, Step
 from builder.stages.admit import Admit
 from builder.stages.caption import Captioner
+from builder.stages.detect import Detector
 from builder.stages.find import Source
 from builder.stages.judge import DEFAULT_KEEP, Judge
 from builder.stages.merge import Merge
+from builder.stages.scan import Scan
 from builder.storage import Storage
 from builder.table import Answer, Stamp, Table
 from builder.web.limits import Limits
 
 DEFAULT_PLUGINS = {
-    "detectors": "adaptive",
+    "detectors": "auto",
     "scorers": ("text", "motion", "sharpness", "brightness"),
     "captioners": ("describe",),
 }
@@ -101,13 +103,14 @@ class Run:
         tables = {name: tuple(s.table for _, s in found if s.name == name) for name in ("score", "caption")}
         known = measured_names([stage for _, stage in found])
         wired = [(verb, wire(stage, tables["score"], tables["caption"], known)) for verb, stage in found]
-        return [(verb, self._obliging(stage)) for verb, stage in wired]
+        content = any("content" in stage.wants for _, stage in found if isinstance(stage, Detector))
+        return [(verb, self._obliging(stage, content)) for verb, stage in wired]
 
-    def _obliging(self, stage: Stage[Any, Any]) -> Stage[Any, Any]:
-        """Tell the stages that honour the takedown list what is on it."""
+    def _obliging(self, stage: Stage[Any, Any], content: bool) -> Stage[Any, Any]:
+        """Tell the stages that honour the takedown list what is on it, and `scan` what the detector wants of it."""
         if isinstance(stage, (Admit, Merge)):
             return dataclasses.replace(stage, taken_down=self.taken_down)
-        return stage
+        return dataclasses.replace(stage, content=True) if content and isinstance(stage, Scan) else stage
 
     def jobs(self) -> list[Job]:
         """Every stage with its tables, in order."""

@@ -136,7 +136,19 @@ class Fetched(SourceVideo):
 
 @dataclass(frozen=True, slots=True)
 class Scanned(Record):
-    """The decode pass over one video. `evidence` and `strip` name files by content; times are in `time_base` units."""
+    """The decode pass over one video. `evidence` and `strip` name files by content.
+
+    `width` and `height` are stored pixels, upright; `sar` ("num/den") is how wide one is for its height. `start_pts`
+    and `end_pts` (exclusive) are in units of `time_base` seconds ("num/den"); fps = frames / duration. `interlaced`
+    when most frames are; `hdr` is "pq", "hlg" or "".
+
+    Of a file that breaks off the good head counts: `complete` is False, `lost` says why, and `lost_s` how many seconds
+    are missing (0: nobody knows). `decode_errors` counts packets lost and frames with holes; `damaged_frames` those and
+    all that were predicted from them, marked in the evidence.
+
+    Of the first sound: what the headers say, nothing where there is none; `audio_start_s` is after the first picture
+    (negative: before it).
+    """
 
     KEY: ClassVar[str] = "video_id"
     video_id: str
@@ -153,6 +165,19 @@ class Scanned(Record):
     strip_frames: int
     evidence: str
     strip: str
+    sar: str = "1/1"
+    interlaced: bool = False
+    hdr: str = ""
+    bit_depth: int = 8
+    damaged_frames: int = 0
+    complete: bool = True
+    lost_s: float = 0.0
+    lost: str = ""
+    audio_codec: str = ""
+    audio_channels: int = 0
+    audio_rate: int = 0
+    audio_start_s: float = 0.0
+    audio_duration_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,8 +185,8 @@ class Shots(Record):
     """Single-shot spans of one video: shot i shows frames starts[i] <= f < ends[i], in presentation order.
 
     Frames between two spans belong to a transition, or were left out by the detector. `kinds` (cut, dissolve, fade; ""
-    at the beginning of the video) and `scores` (0..1) tell of the boundary before each shot. `seen_on` says what the
-    detector looked at where it had a choice.
+    where none was seen, as at the beginning) and `scores` (0..1) tell of the boundary before each shot. `seen_on` says
+    what the detector looked at where it had a choice.
     """
 
     KEY: ClassVar[str] = "video_id"
@@ -176,7 +201,10 @@ class Shots(Record):
 
 @dataclass(frozen=True, slots=True)
 class Clip(Record):
-    """A span of one video: frames start_frame <= f < end_frame, shown at start_s <= t < end_s."""
+    """A span of one video: frames start_frame <= f < end_frame, shown at start_s <= t < end_s.
+
+    `shot` is the number of its shot in the row of `detect`; a shot that no clip names was too short for one.
+    """
 
     KEY: ClassVar[str] = "clip_id"
     clip_id: str
@@ -190,6 +218,7 @@ class Clip(Record):
     fps: float
     width: int
     height: int
+    shot: int = 0
 
     @property
     def frames(self) -> int:

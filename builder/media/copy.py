@@ -1,16 +1,19 @@
-"""A clip made of the source's own packets: nothing is decoded, no picture changes."""
+"""A clip made of the source's own packets: nothing is decoded, no picture changes, user data is left out."""
 
 from collections.abc import Iterator
 from fractions import Fraction
 from itertools import islice
 from pathlib import Path
+from typing import cast
 
 import av
-from av.container import InputContainer
+import numpy as np
+from av.container import InputContainer, OutputContainer
 from av.packet import Packet
 from av.video.stream import VideoStream
 
-from builder.media.packets import PacketIndex
+from builder.media.bitstream import Bitstream
+from builder.media.packets import CopyRange, Ints, PacketIndex
 from builder.media.sniff import open_video, video_stream
 
 # No creation time, no library version, index in front: the same bytes every time. Negative dts and the edit list the
@@ -19,43 +22,69 @@ MP4_OPTIONS = {"fflags": "+bitexact", "movflags": "+faststart"}
 FINEST_TIME_BASE = 1_000_000  # MP4 readers keep 32 bits of it
 
 
-def copy(source: Path, target: Path, index: PacketIndex, packets: range) -> bool:
+def copy(source: Path, target: Path, index: PacketIndex, wanted: CopyRange) -> bool:
     """Write the packets of a `PacketIndex.copy_range` as an MP4 that begins at 0; False if they were not found again.
 
     Rotation, shape of pixels and colours stay as they are. Packets stream through, whatever the length.
     """
     with open_video(source) as container, av.open(f"file:{target.absolute()}", "w", "mp4", MP4_OPTIONS) as out:
         stream = video_stream(container)
-        track = out.add_stream_from_template(stream, opaque=True)  # opaque: or AV1 is refused
-        track.time_base = mp4_time_base(stream.time_base)
-        extradata = stream.codec_context.extradata
-        if stream.codec_context.codec.canonical_name == "hevc" and extradata and extradata[0] == 1:
-            track.codec_context.codec_tag = "hvc1"  # the name more players know
-        start_pts, start_dts = int(index.pts[packets.start]), int(index.dts[packets.start])
-        if index.seekable and packets.start:  # not in MPEG streams: a seek lands behind what was asked for
-            container.seek(start_dts, stream=stream)
-        found = False
-        for packet in _run(container, stream, start_dts, len(packets)):
-            found = True
-            if packet.pts is None or packet.dts is None or packet.pts < start_pts:
+        bitstream = Bitstream.of(stream)
+        track = _track(out, stream, bitstream)
+        if index.seekable and wanted.packets.start:  # not in MPEG streams: a seek lands behind what was asked for
+            container.seek(int(index.dts[wanted.packets.start]), stream=stream)
+        durations = _durations(index, wanted)
+        found = 0
+        for number, packet in zip(wanted.packets, _run(container, stream, wanted), strict=False):
+            pts = packet.pts
+            if pts is None or pts != index.pts[number]:
+                return False
+            found += 1
+            if pts < wanted.start_pts:
                 continue  # leading pictures: their references are not in the clip
-            packet.duration = packet.duration or index.step  # 0 would make an edit list hide the last frame
-            packet.pts -= start_pts
-            packet.dts -= start_pts
-            packet.stream = track
-            out.mux(packet)
-        return found
+            kept = _cleaned(packet, bitstream)
+            kept.pts, kept.dts = pts - wanted.start_pts, int(index.dts[number]) - wanted.start_pts
+            kept.duration = durations[pts]
+            kept.time_base, kept.stream = index.time_base, track
+            out.mux(kept)
+        return found == len(wanted.packets)
 
 
-def _run(container: InputContainer, stream: VideoStream, start_dts: int, count: int) -> "Iterator[Packet[VideoStream]]":
-    """`count` packets from the one with `start_dts`; none when a seek went past it."""
+def _track(out: OutputContainer, stream: VideoStream, bitstream: Bitstream) -> VideoStream:
+    track = out.add_stream_from_template(stream, opaque=True)  # opaque: or AV1 is refused
+    track.time_base = mp4_time_base(stream.time_base)
+    if bitstream.header:
+        track.codec_context.extradata = bitstream.cleaned_header()
+    if bitstream.codec == "hevc" and bitstream.length_size:
+        track.codec_context.codec_tag = "hvc1"  # the name more players know
+    return track
+
+
+def _durations(index: PacketIndex, wanted: CopyRange) -> dict[int, int]:
+    """By pts. A container's own may be missing, and 0 would make the edit list hide the last frame."""
+    pts: Ints = np.sort(index.pts[wanted.packets.start : wanted.packets.stop])
+    shown = np.append(pts[pts >= wanted.start_pts], wanted.end_pts)
+    return dict(zip(shown.tolist(), np.diff(shown).tolist(), strict=False))
+
+
+def _run(container: InputContainer, stream: VideoStream, wanted: CopyRange) -> "Iterator[Packet[VideoStream]]":
+    """The packets from the one shown at `start_pts`; none when a seek went past it."""
     packets = (packet for packet in container.demux(stream) if packet.size)
     for packet in packets:
-        if packet.dts is not None and packet.dts >= start_dts:
-            if packet.dts == start_dts:
-                yield packet
-                yield from islice(packets, count - 1)
+        if packet.pts == wanted.start_pts:
+            yield packet
+            yield from islice(packets, len(wanted.packets) - 1)
             return
+
+
+def _cleaned(packet: "Packet[VideoStream]", bitstream: Bitstream) -> "Packet[VideoStream]":
+    data = bytes(packet)
+    left = bitstream.cleaned(data)
+    if left is data:
+        return packet
+    kept = cast("Packet[VideoStream]", Packet(left))
+    kept.is_keyframe = packet.is_keyframe
+    return kept
 
 
 def mp4_time_base(time_base: Fraction | None) -> Fraction:

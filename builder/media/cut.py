@@ -1,36 +1,53 @@
-"""Cut one clip: the source's own packets where that is exact, a new encoding everywhere else. No sound, no metadata."""
+"""Cut one clip: the source's own packets where they do, a new encoding where not. No sound, no metadata."""
 
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
 from pathlib import Path
+from typing import Any, Literal
+
+import av.error
+from av.packet import Packet
+from av.video.stream import VideoStream
 
 from builder.errors import ItemError
 from builder.media.copy import copy
-from builder.media.encode import encode
-from builder.media.frames import FrameReader, quarter_turns, upright_size
-from builder.media.packets import PacketIndex, index
+from builder.media.encode import Encoded, encode
+from builder.media.frames import quarter_turns, upright_size
+from builder.media.packets import CopyRange, PacketIndex, index
 from builder.media.sniff import open_video, video_stream
 
 __all__ = ["CutFacts", "CutSettings", "PacketIndex", "Span", "cut", "index"]
 
+Mode = Literal["auto", "copy", "encode"]
 LONGEST_GOP = 250
+EPSILON_S = 1e-6
 
 
 @dataclass(frozen=True)
 class Span:
-    """The frames with start_pts <= pts < end_pts, in the stream's time base, and how many `scan` saw there."""
+    """The frames with start_pts <= pts < end_pts, in the stream's time base, and how many `scan` saw there.
+
+    `clean`: it decoded all of the video without an error. If it did not, a copy is decoded to be sure.
+    """
 
     start_pts: int
     end_pts: int
     frames: int
+    clean: bool = False
 
 
 @dataclass(frozen=True)
 class CutSettings:
-    """`copy` False always encodes. `keyframe_s`: seconds between keyframes of an encoded clip, for random access."""
+    """How to cut. `copy` copies what it can, whatever is lost; `encode` encodes all; `auto` copies what loses little.
 
-    copy: bool = True
+    A copy can lose what lies before the first key frame inside the span and behind the last frame that others do not
+    need: `auto` accepts `max_loss_s` seconds together. `keyframe_s`: seconds between key frames of an encoded clip,
+    for random access.
+    """
+
+    mode: Mode = "auto"
+    max_loss_s: float = 0.2
     crf: int = 18
     preset: str = "veryfast"
     keyframe_s: float = 1.0
@@ -38,9 +55,12 @@ class CutSettings:
 
 @dataclass(frozen=True)
 class CutFacts:
-    """The clip as decoded again after writing; size as displayed. `settings`: how it was made, in words."""
+    """The clip as written; size as displayed. `settings`: how it was made, in words.
 
-    method: str
+    `head_frames` and `tail_frames` of the span are not in it, `head_s` and `tail_s` seconds.
+    """
+
+    method: Literal["copy", "encode"]
     frames: int
     width: int
     height: int
@@ -48,20 +68,32 @@ class CutFacts:
     duration_s: float
     codec: str
     settings: str
+    head_frames: int = 0
+    tail_frames: int = 0
+    head_s: float = 0.0
+    tail_s: float = 0.0
 
 
 def cut(source: Path, target: Path, span: Span, settings: CutSettings, packets: PacketIndex | None = None) -> CutFacts:
-    """Write exactly the frames of `span` to `target`, in place (give a temporary name; removed when it fails).
+    """Write the frames of `span` to `target`, in place (give a temporary name; removed when it fails).
 
     `packets` is `index(source)`, for a caller that keeps it; the last one used is remembered anyway.
-    Raises the ItemErrors of `open_video`, and `cut_mismatch` when not even encoding yields what `scan` counted.
+    Raises the ItemErrors of `open_video`, `no_copy` when the mode is `copy` and nothing can be copied, and
+    `cut_mismatch` when not even encoding yields what `scan` counted.
     """
     if packets is None:
         seen = source.stat()
         packets = _index_once(source, seen.st_size, seen.st_mtime_ns)
     try:
-        facts = _copied(source, target, span, packets) if settings.copy else None
-        return facts or _encoded(source, target, span, (settings, packets))
+        if settings.mode == "encode":
+            return _encoded(source, target, span, (settings, packets))
+        copied = _copied(source, target, span, (settings, packets))
+        if isinstance(copied, CutFacts):
+            return copied
+        if settings.mode == "auto":
+            return _encoded(source, target, span, (settings, packets))
+        what = f"{source}: frames from pts {span.start_pts} to {span.end_pts} cannot be copied: {copied}"
+        raise ItemError("no_copy", f'{what}; set cut = "auto" to encode such clips, or leave the clip out')
     except BaseException:
         target.unlink(missing_ok=True)
         raise
@@ -73,59 +105,109 @@ def _index_once(source: Path, size_bytes: int, mtime_ns: int) -> PacketIndex:
     return index(source)
 
 
-def _copied(source: Path, target: Path, span: Span, packets: PacketIndex) -> CutFacts | None:
-    """None where a copy would not be exact, or turns out not to be."""
+def _copied(source: Path, target: Path, span: Span, how: tuple[CutSettings, PacketIndex]) -> CutFacts | str:
+    """The copy made, or why there is none."""
+    settings, packets = how
     found = packets.copy_range(span.start_pts, span.end_pts, span.frames)
-    if found is None:
-        return None
-    if not copy(source, target, packets, range(*found)):
-        return None
-    return _verified(source, target, span, ("copy", "packets unchanged"))
+    if isinstance(found, str):
+        return found
+    head_s = float((found.start_pts - span.start_pts) * packets.time_base)
+    tail_s = float((span.end_pts - found.end_pts) * packets.time_base)
+    if settings.mode == "auto" and head_s + tail_s > settings.max_loss_s + EPSILON_S:
+        return f"{head_s + tail_s:.3f} s would be lost"
+    if not copy(source, target, packets, found):
+        return "the packets were not found again"
+    shown = _shown(target, found.frames, thorough=not span.clean)
+    if isinstance(shown, str):
+        return shown
+    return CutFacts(
+        **_measures(found.frames, (found.end_pts - found.start_pts) * packets.time_base, shown),
+        method="copy",
+        settings="packets unchanged" + _lost_words(found, head_s, tail_s),
+        head_frames=found.head,
+        tail_frames=found.tail,
+        head_s=head_s,
+        tail_s=tail_s,
+    )
+
+
+def _measures(frames: int, duration: Fraction, shown: "_Shown") -> dict[str, Any]:
+    width, height = shown.size
+    sizes = {"frames": frames, "width": width, "height": height, "codec": shown.codec}
+    return sizes | {"fps": float(frames / duration), "duration_s": float(duration)}
+
+
+def _lost_words(found: CopyRange, head_s: float, tail_s: float) -> str:
+    ends = [("start", found.head, head_s), ("end", found.tail, tail_s)]
+    told = [f"{frames} frames ({lost_s:.3f} s) at the {end}" for end, frames, lost_s in ends if frames]
+    return f"; left out: {' and '.join(told)}" if told else ""
 
 
 def _encoded(source: Path, target: Path, span: Span, how: tuple[CutSettings, PacketIndex]) -> CutFacts:
     settings, packets = how
     seek_dts = packets.start_before(span.start_pts)
+    made = Encoded()
     for begin in [seek_dts, None] if seek_dts is not None else [None]:
-        frames = encode(source, target, (span.start_pts, span.end_pts), begin, _x264(source, settings))
-        if frames == span.frames:
-            words = f"libx264 preset={settings.preset} crf={settings.crf} yuv420p"
-            facts = _verified(source, target, span, ("encode", words))
-            if facts:
-                return facts
+        made = encode(source, target, (span.start_pts, span.end_pts), begin, _x264(packets, settings))
+        shown = _shown(target, span.frames, thorough=False) if made.frames == span.frames else ""
+        if not isinstance(shown, str):
+            words = ", ".join([f"libx264 preset={settings.preset} crf={settings.crf} yuv420p", *made.notes])
+            measures = _measures(span.frames, (span.end_pts - span.start_pts) * packets.time_base, shown)
+            return CutFacts(**measures, method="encode", settings=words)
     raise ItemError(
         "cut_mismatch",
-        f"{source}: {span.frames} frames expected from pts {span.start_pts} to {span.end_pts}, {frames} found; "
+        f"{source}: {span.frames} frames expected from pts {span.start_pts} to {span.end_pts}, {made.frames} found; "
         "the file changed or decodes differently each time: scan it again, or leave it out",
     )
 
 
-def _x264(source: Path, settings: CutSettings) -> dict[str, str]:
+def _x264(packets: PacketIndex, settings: CutSettings) -> dict[str, str]:
     """One thread: two give other bytes and other pixels. No B frames: every reader then starts at 0.
 
-    `cpu-independent`: without it the assembler of another processor generation gives other bytes.
+    `cpu-independent`: without it the assembler of another processor generation gives other bytes. `a53cc`: captions
+    inside the source's pictures are not written into the clip's.
     """
-    with open_video(source) as container:
-        rate = video_stream(container).average_rate or Fraction(25)
-    gop = max(1, min(LONGEST_GOP, round(float(rate) * settings.keyframe_s)))
-    fixed = {"threads": "1", "bf": "0", "flags": "+bitexact", "x264-params": "cpu-independent=1"}
+    gop = max(1, min(LONGEST_GOP, round(float(packets.rate) * settings.keyframe_s)))
+    fixed = {"threads": "1", "bf": "0", "a53cc": "0", "flags": "+bitexact", "x264-params": "cpu-independent=1"}
     return {"preset": settings.preset, "crf": str(settings.crf), "g": str(gop), **fixed}
 
 
-def _verified(source: Path, target: Path, span: Span, made: tuple[str, str]) -> CutFacts | None:
-    """Decode all of the clip; None unless it has the frames of the span, none of them with holes."""
-    with open_video(source) as container:
-        time_base = video_stream(container).time_base or Fraction(1, 1_000_000)
-    frames, size = 0, (0, 0)
+@dataclass(frozen=True)
+class _Shown:
+    size: tuple[int, int]
+    codec: str
+
+
+def _shown(target: Path, frames: int, thorough: bool) -> _Shown | str:
+    """What a reader of the clip gets, or why it is of no use.
+
+    All packets are counted, the first frame is decoded or, if `thorough`, all of them. What `scan` decoded without an
+    error need not be decoded again to know that it can be.
+    """
+    starts, sizes = [], []
     with open_video(target) as container:
         stream = video_stream(container)
-        reader = FrameReader(container, stream)
-        for frame, _ in reader:
-            if not frames:
-                size = upright_size(frame.width, frame.height, quarter_turns(frame.rotation) * 90)
-            frames += 1
+        stream.thread_count, stream.thread_type = 1, "NONE"
+        for packet in container.demux(stream):
+            if packet.size and not packet.is_discard and packet.pts is not None:
+                starts.append(packet.pts)
+            if thorough or len(starts) == 1 or not packet.size:
+                sizes += _sizes(packet)
         codec = stream.codec_context.codec.canonical_name
-    if frames != span.frames or reader.errors:
-        return None
-    duration_s = float((span.end_pts - span.start_pts) * time_base)
-    return CutFacts(made[0], frames, *size, frames / duration_s, duration_s, codec, made[1])
+    if len(starts) != frames or min(starts):
+        return f"the clip written shows {len(starts)} frames instead of {frames}"
+    if len(sizes) != (frames if thorough else 1) or len(set(sizes)) > 1:
+        return "the clip written does not decode as a whole"
+    return _Shown(sizes[0], codec)
+
+
+def _sizes(packet: "Packet[VideoStream]") -> list[tuple[int, int]]:
+    """Of the frames it gives, upright; none of those with holes."""
+    try:
+        frames = packet.decode()
+    except (MemoryError, OSError):
+        raise
+    except av.error.FFmpegError:
+        return []
+    whole = [frame for frame in frames if not frame.is_corrupt]
+    return [upright_size(frame.width, frame.height, quarter_turns(frame.rotation) * 90) for frame in whole]

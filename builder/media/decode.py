@@ -3,30 +3,38 @@
 from array import array
 from dataclasses import dataclass
 from fractions import Fraction
-from math import inf
 from pathlib import Path
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 from av.container import InputContainer
-from av.video.frame import VideoFrame
-from av.video.reformatter import Interpolation, VideoReformatter
+from av.video.frame import PictureType, VideoFrame
 
 from builder.errors import ItemError
-from builder.media.evidence import THUMB_BYTES, THUMB_HEIGHT, THUMB_WIDTH, Bytes, EvidenceWriter, StripWriter
-from builder.media.frames import FrameReader, plane_pixels, quarter_turns, turned, upright_size
-from builder.media.sniff import demuxer, open_video, video_stream
-from builder.media.structure import MOV, structure
+from builder.media.completeness import loss
+from builder.media.content import Content
+from builder.media.evidence import THUMB_BYTES, EvidenceWriter, Row, StripWriter
+from builder.media.frames import FrameReader, quarter_turns, upright_size
+from builder.media.guard import short_of_memory
+from builder.media.pictures import Pictures, Thumbnail, pixel_shape, transfer
+from builder.media.signals import Bytes, Sharpness
+from builder.media.sniff import open_video, video_stream
+from builder.media.sound import sound
 
 VFR_STEP, VFR_SHARE = 0.1, 0.01
 LONGEST_LAST_FRAME_S = 10.0  # a last frame that claims more is a damaged header
-CLAIMS_LENGTH = ("flv", "asf")  # formats whose header states a duration and that say nothing about their size
+FRAME_BYTES = 8  # a pixel, at most, with what a decoder keeps beside it
+LEAST_FRAMES = 2  # fewer are no moving picture
 
 
 @dataclass(frozen=True)
 class ScanSettings:
-    """`strip_change`: difference (0..255) to the last strip frame that adds one; `threads` is execution only."""
+    """`strip_change`: difference (0..255) to the last strip frame that adds one.
+
+    `min_intact` is the least share of the packets read that must give frames without damage. `threads` and `content`
+    (also take PySceneDetect's statistic) change nothing else of what is written.
+    """
 
     strip_fps: float = 2.0
     strip_max_fps: float = 4.0
@@ -34,13 +42,15 @@ class ScanSettings:
     strip_short_side: int = 480
     jpeg_quality: int = 90
     max_pixels: int = 8192 * 4320  # the largest size in use (DCI 8K): about 50 MB a frame, 1 GB with its references
-    min_decoded: float = 0.95
+    max_frames: int = 1 << 24  # 77 hours at 60 fps
+    min_intact: float = 0.05
     threads: int = 1
+    content: bool = False
 
 
 @dataclass(frozen=True)
 class ScanFacts:
-    """What the pass counted. Size as displayed; `end_pts` is exclusive; fps = frames / duration."""
+    """What the pass counted; the fields are those of `builder.records.Scanned`, which says what they mean."""
 
     frames: int
     width: int
@@ -53,12 +63,26 @@ class ScanFacts:
     vfr: bool
     decode_errors: int
     strip_frames: int
+    sar: str
+    interlaced: bool
+    hdr: str
+    bit_depth: int
+    damaged_frames: int
+    complete: bool
+    lost_s: float
+    lost: str
+    audio_codec: str
+    audio_channels: int
+    audio_rate: int
+    audio_start_s: float
+    audio_duration_s: float
 
 
 def scan(path: Path, evidence: Path, strip: Path, settings: ScanSettings) -> ScanFacts:
     """Write `evidence` and `strip` in place (give temporary names); both are removed again when it fails.
 
-    Raises the ItemErrors of `open_video` and `too_large`, `size_changed`, `no_frames`, `truncated`, `damaged`.
+    Raises the ItemErrors of `open_video` and `too_large`, `too_long`, `size_changed`, `no_frames`, `truncated`,
+    `damaged`.
     """
     try:
         with open_video(path, settings.max_pixels) as container:
@@ -80,46 +104,70 @@ class _Pass:
             what = f"{path}: {self.size[0]}x{self.size[1]} is over max_pixels; raise it to accept the video"
             raise ItemError("too_large", what)
         self.reader = FrameReader(container, self.stream, settings.threads)
+        self.sar = pixel_shape(self.stream.sample_aspect_ratio)
         self.pts = array("q")
-        self.last_duration = 0
+        self.turns = self.last_duration = self.interlaced = self.bit_depth = 0
+        self.hdr = ""
 
     def run(self, evidence: Path, strip: Path) -> ScanFacts:
-        rows, images = EvidenceWriter(evidence), StripWriter(strip)
+        rows, images = EvidenceWriter(evidence, self.settings.content), StripWriter(strip)
         try:
             self._decode(rows, images)
         finally:
             rows.close()
             images.close()
+        if self.reader.errors and short_of_memory(FRAME_BYTES * self.size[0] * self.size[1]):
+            raise MemoryError
         if not self.pts:
             raise ItemError("no_frames", f"{self.path}: no frame could be decoded; fetch it again or leave it out")
-        facts = self._facts(images.frames)
-        _check_complete(self, facts)
+        facts = self._facts(images.frames, rows.damaged)
+        _check_usable(self, facts)
         return facts
 
     def _decode(self, rows: EvidenceWriter, images: StripWriter) -> None:
-        thumbnail, picker = _Thumbnail(), _StripPicker(self.settings, self.reader.time_base, images)
+        settings, thumbnail, sharpness = self.settings, Thumbnail(), Sharpness()
+        content = Content() if settings.content else None
+        picker = _StripPicker(settings, self.reader.time_base, self.sar, images)
         for frame, pts in self.reader:
-            if not self.pts:
-                self.size, self.turns = (frame.width, frame.height), quarter_turns(frame.rotation)
-            elif (frame.width, frame.height) != self.size:
-                raise ItemError(
-                    "size_changed",
-                    f"{self.path}: frame {len(self.pts)} is {frame.width}x{frame.height} after "
-                    f"{self.size[0]}x{self.size[1]}; split or re-encode it first",
-                )
-            thumb = rows.add(pts, frame.key_frame, thumbnail.of(frame, self.turns))
+            if self.pts:
+                self._check(frame)
+            else:
+                self._begin(frame)
+            thumb = thumbnail.of(frame, self.turns)
+            row = Row(pts, frame.key_frame, self.reader.damaged, frame.pict_type == PictureType.B, sharpness.of(frame))
+            if content:
+                row.deltas = content.of(frame, self.turns)
+            rows.add(row, thumb)
             picker.offer(frame, len(self.pts), pts, thumb)
             self.pts.append(pts)
             self.last_duration = frame.duration
+            self.interlaced += frame.interlaced_frame
 
-    def _facts(self, strip_frames: int) -> ScanFacts:
-        base, pts = self.reader.time_base, np.array(self.pts, np.int64)
+    def _begin(self, frame: VideoFrame) -> None:
+        self.size, self.turns = (frame.width, frame.height), quarter_turns(frame.rotation)
+        self.hdr, self.bit_depth = transfer(frame), max(part.bits for part in frame.format.components)
+
+    def _check(self, frame: VideoFrame) -> None:
+        if (frame.width, frame.height) != self.size:
+            raise ItemError(
+                "size_changed",
+                f"{self.path}: frame {len(self.pts)} is {frame.width}x{frame.height} after "
+                f"{self.size[0]}x{self.size[1]}; split or re-encode it first",
+            )
+        if len(self.pts) >= self.settings.max_frames:
+            what = f"{self.path} has more than {self.settings.max_frames:,} frames; split it first"
+            raise ItemError("too_long", what)
+
+    def _facts(self, strip_frames: int, damaged_frames: int) -> ScanFacts:
+        base, pts = self.reader.time_base, np.frombuffer(self.pts, np.int64)
         steps = np.diff(pts)
         median = int(np.median(steps)) if len(steps) else max(1, round(1 / (base * (self.stream.average_rate or 25))))
         last = self.last_duration if 0 < self.last_duration * base <= LONGEST_LAST_FRAME_S else median
         end = int(pts[-1]) + last
         duration_s = float((end - int(pts[0])) * base)
         width, height = upright_size(*self.size, self.turns * 90)
+        sar = 1 / self.sar if self.turns % 2 else self.sar
+        missing = loss(self.path, self.container, self.reader.packets, duration_s)
         return ScanFacts(
             frames=len(pts),
             width=width,
@@ -132,6 +180,15 @@ class _Pass:
             vfr=_varies(steps, median),
             decode_errors=self.reader.errors,
             strip_frames=strip_frames,
+            sar=f"{sar.numerator}/{sar.denominator}",
+            interlaced=2 * self.interlaced > len(pts),
+            hdr=self.hdr,
+            bit_depth=self.bit_depth,
+            damaged_frames=damaged_frames,
+            complete=not missing.reason,
+            lost_s=missing.lost_s,
+            lost=missing.reason,
+            **vars(sound(self.container, float(int(pts[0]) * base))),
         )
 
 
@@ -140,61 +197,22 @@ def _varies(steps: npt.NDArray[np.int64], median: int) -> bool:
     return bool(len(steps)) and bool(np.mean(np.abs(steps - median) > max(VFR_STEP * median, 1)) > VFR_SHARE)
 
 
-def _check_complete(scanned: _Pass, facts: ScanFacts) -> None:
-    """Refuse a video of which more than 5 % is missing, believing bytes before headers.
-
-    - MP4: its index lists every sample (edit lists taken into account): samples that could not be read are missing.
-      A wrong duration in the header is never looked at (a real file claims 143,165 s for its 1 s). A fragmented one
-      lists no more than was fetched, so it must not end inside a box.
-    - Matroska and AVI, whose index is optional: only when the file ends before its outermost box does, and then by
-      its duration; a complete file with a wrong duration, or sound longer than the pictures, passes.
-    - FLV and ASF: by the duration in the header, there is nothing else. MPEG, Ogg: may be cut anywhere, pass.
-    - Packets that were all there but did not decode: `damaged`.
-    """
-    path, packets = scanned.path, scanned.reader.packets
-    least = scanned.settings.min_decoded
-    got, expected, unit = _progress(scanned, facts)
-    if got < least * expected:
-        of = f"{got:.10g} of {expected:.10g}" if expected < inf else f"{got:.10g} of an unknown number of"
-        raise ItemError("truncated", f"{path} ends after {of} {unit}; fetch it again")
-    if scanned.reader.errors and facts.frames < least * packets:
-        raise ItemError("damaged", f"{path}: only {facts.frames} of {packets} packets decode; fetch it again")
-
-
-def _progress(scanned: _Pass, facts: ScanFacts) -> tuple[float, float, str]:
-    """What was read, what should have been (inf: more, nobody knows how much), and of what."""
-    name = demuxer(scanned.path)
-    cut = structure(scanned.path, name).declared_bytes > scanned.path.stat().st_size
-    if name == MOV:
-        indexed = sum(not entry.is_discard for entry in scanned.stream.index_entries)
-        fragmented = not scanned.stream.frames
-        return scanned.reader.packets, inf if fragmented and cut else indexed, "frames"
-    claimed_s = (scanned.container.duration or 0) / 1e6
-    if cut:
-        return facts.duration_s, claimed_s or inf, "seconds"
-    return facts.duration_s, claimed_s if name in CLAIMS_LENGTH else 0.0, "seconds"
-
-
-class _Thumbnail:
-    """48x27 RGB, upright. One scaler for all frames, and without threads: both are traps that double its cost."""
-
-    def __init__(self) -> None:
-        self._scaler = VideoReformatter()
-
-    def of(self, frame: VideoFrame, turns: int) -> Bytes:
-        width, height = upright_size(THUMB_WIDTH, THUMB_HEIGHT, turns * 90)
-        small = self._scaler.reformat(frame, width, height, "rgb24", interpolation=Interpolation.AREA, threads=1)
-        pixels = plane_pixels(small, 0)[:, : width * 3]
-        return np.ascontiguousarray(turned(pixels.reshape(height, width, 3), turns))
+def _check_usable(scanned: _Pass, facts: ScanFacts) -> None:
+    """A good head of a broken file is worth keeping; refuse one of which next to nothing is left."""
+    path, packets, intact = scanned.path, scanned.reader.packets, facts.frames - facts.damaged_frames
+    if scanned.reader.errors and intact < max(LEAST_FRAMES, scanned.settings.min_intact * packets):
+        raise ItemError("damaged", f"{path}: only {intact} of {packets} frames decode without damage; fetch it again")
+    if not facts.complete and facts.frames < LEAST_FRAMES:
+        raise ItemError("truncated", f"{path}: {facts.lost}; fetch it again")
 
 
 class _StripPicker:
     """Chooses and encodes the frames of the strip, at most `strip_max_fps` a second."""
 
-    def __init__(self, settings: ScanSettings, time_base: Fraction, images: StripWriter) -> None:
+    def __init__(self, settings: ScanSettings, time_base: Fraction, sar: Fraction, images: StripWriter) -> None:
         self.settings, self.images = settings, images
         self._tick_s = float(time_base)
-        self._scaler, self._colour = VideoReformatter(), VideoReformatter()
+        self._pictures = Pictures(settings.strip_short_side, sar)
         self._start = self._tick = 0
         self._last_s = 0.0
         self._last: Bytes | None = None
@@ -214,15 +232,9 @@ class _StripPicker:
         self.images.add(row)
 
     def _encode(self, frame: VideoFrame) -> tuple[bytes, int, int]:
-        """Scaled in its own colours first, then turned to RGB: half the work of doing both at once."""
-        scale = min(1.0, self.settings.strip_short_side / min(frame.width, frame.height))
-        width, height = (max(1, round(side * scale)) for side in (frame.width, frame.height))
-        area = Interpolation.AREA
-        small = self._scaler.reformat(frame, width, height, interpolation=area, threads=1)
-        pixels = plane_pixels(self._colour.reformat(small, format="bgr24", interpolation=area, threads=1), 0)
-        pixels = pixels[:, : width * 3].reshape(height, width, 3)
-        upright = np.ascontiguousarray(turned(pixels, quarter_turns(frame.rotation)))
-        done, jpeg = cv2.imencode(".jpg", upright, [cv2.IMWRITE_JPEG_QUALITY, self.settings.jpeg_quality])
+        picture = self._pictures.of(frame, quarter_turns(frame.rotation))
+        height, width = picture.shape[:2]
+        done, jpeg = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, self.settings.jpeg_quality])
         if not done:
             raise ValueError(f"a frame of {width}x{height} could not be written as JPEG")
-        return jpeg.tobytes(), upright.shape[1], upright.shape[0]
+        return jpeg.tobytes(), width, height

@@ -1,5 +1,6 @@
 """A clip made by decoding and encoding anew: any span of any source, at the price of a little quality and much time."""
 
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
@@ -11,18 +12,30 @@ from av.video.frame import VideoFrame
 from av.video.reformatter import Colorspace, VideoReformatter
 from av.video.stream import VideoStream
 
+from builder.errors import ItemError
 from builder.media.copy import MP4_OPTIONS, mp4_time_base
 from builder.media.frames import FrameReader, plane_pixels, quarter_turns, turned
 from builder.media.sniff import open_video, video_stream
 
+HDR = {16: "HDR (PQ)", 18: "HDR (HLG)"}  # transfer functions, by their numbers in ITU-T H.273
 FASTEST_RATE = 1000  # frames a second x264 is told of at most; timestamps stay as they are
 
 
-def encode(source: Path, target: Path, span: tuple[int, int], seek_dts: int | None, options: dict[str, str]) -> int:
-    """Write the frames with span[0] <= pts < span[1], upright, as H.264 in MP4 beginning at 0; how many there were.
+@dataclass(frozen=True)
+class Encoded:
+    """How many frames there were; `notes`: what the encoding leaves as it was though it cannot say so, in words."""
+
+    frames: int = 0
+    notes: tuple[str, ...] = ()
+
+
+def encode(source: Path, target: Path, span: tuple[int, int], seek_dts: int | None, options: dict[str, str]) -> Encoded:
+    """Write the frames with span[0] <= pts < span[1], upright, as H.264 in MP4 beginning at 0.
 
     `options` are libx264's. Decoding begins at `seek_dts`, or at the beginning; 0 frames are written where a seek
-    lands behind the first frame wanted. Timestamps of a variable frame rate are kept.
+    lands behind the first frame wanted. Timestamps of a variable frame rate are kept. Interlaced pictures are encoded
+    line by line as they are, as progressive ones; HDR pictures keep their transfer function, in 8 bits.
+    Raises ItemError `size_changed` when the frames are not all of one size.
     """
     first, end = span
     with open_video(source) as container, av.open(f"file:{target.absolute()}", "w", "mp4", MP4_OPTIONS) as out:
@@ -36,7 +49,7 @@ def encode(source: Path, target: Path, span: tuple[int, int], seek_dts: int | No
             if pts >= first:
                 encoder.add(frame, pts - first)
         encoder.finish(end - first)
-        return encoder.frames
+        return Encoded(encoder.frames, tuple(sorted(encoder.notes)))
 
 
 class _Encoder:
@@ -51,9 +64,18 @@ class _Encoder:
         self.track.time_base = self.track.codec_context.time_base = self.time_base
         self._scaler = VideoReformatter()
         self._waiting: Packet[VideoStream] | None = None
+        self._size = (0, 0)
         self.frames = 0
+        self.notes: set[str] = set()
 
     def add(self, frame: VideoFrame, pts: int) -> None:
+        if self.frames and (frame.width, frame.height) != self._size:
+            raise ItemError("size_changed", f"frame {self.frames} of the clip has another size: split it there")
+        self._size = frame.width, frame.height
+        if frame.interlaced_frame:
+            self.notes.add("interlaced")
+        if frame.color_trc in HDR:
+            self.notes.add(HDR[frame.color_trc])
         turns = quarter_turns(frame.rotation)
         picture = _upright(_as_yuv420(frame, self._scaler), turns)
         if not self.frames:

@@ -1,13 +1,15 @@
 """The two files a decode pass leaves: evidence (every frame, tiny) and the strip (a few frames, readable).
 
-Both are parquet. Evidence: one row a frame in row groups of GROUP: `frame`, `pts`, `key`, `luma`, `diff`, `thumb`.
+Both are parquet. Evidence: one row a frame in row groups of GROUP: `frame`, `pts`, `key`, `damaged`, `sharpness`, the
+SIGNALS of `builder.media.signals`, `thumb` and, when asked for, the three columns of CONTENT.
 Thumbnails are stored as the difference to the frame before, modulo 256, each row group starting afresh: measured on
 six real files that is 20-35 % smaller than plain bytes on footage, at the same cost (text_screencast: 20 % larger, but
 of 100 bytes a frame), and a spatial or planar step on top gains nothing on average. zstd 3 is no smaller than 1 here.
 """
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import cv2
 import numpy as np
@@ -15,22 +17,27 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from builder.media.signals import SIGNALS, Bytes, Floats, signals
+
 THUMB_WIDTH, THUMB_HEIGHT = 48, 27
 THUMB_BYTES = THUMB_WIDTH * THUMB_HEIGHT * 3
-GROUP = 256  # frames a row group: 1 MB of thumbnails in memory
-STRIP_GROUP = 16
+GROUP = 512  # frames a row group: 2 MB of thumbnails in memory; with fewer, the index of hours of video takes more
+REORDER = 16  # frames that may be shown before one they are predicted from: the limit of H.264 and HEVC
+STRIP_GROUP = 32
 
-Bytes = npt.NDArray[np.uint8]
+CONTENT = ("delta_hue", "delta_sat", "delta_lum")
 EVIDENCE = pa.schema(
     [
         ("frame", pa.int32()),
         ("pts", pa.int64()),
         ("key", pa.bool_()),
-        ("luma", pa.float32()),
-        ("diff", pa.float32()),
+        ("damaged", pa.bool_()),
+        ("sharpness", pa.float32()),
+        *((name, pa.float32()) for name in SIGNALS),
         ("thumb", pa.binary(THUMB_BYTES)),
     ]
 )
+EVIDENCE_WITH_CONTENT = pa.schema([*EVIDENCE, *((name, pa.float64()) for name in CONTENT)])
 STRIP = pa.schema(
     [
         ("frame", pa.int32()),
@@ -43,50 +50,76 @@ STRIP = pa.schema(
 )
 
 
+@dataclass(slots=True)
+class Row:
+    """What the pass found of one frame, but its thumbnail. `between`: predicted from a frame that is shown later."""
+
+    pts: int
+    key: bool
+    damaged: bool = False
+    between: bool = False
+    sharpness: float = 0.0
+    deltas: tuple[float, float, float] = (0.0, 0.0, 0.0)
+
+
 class EvidenceWriter:
-    """Takes one thumbnail a frame; holds one row group in memory."""
+    """Takes one row and thumbnail a frame; holds a little more than one row group in memory.
 
-    def __init__(self, path: Path) -> None:
+    Once closed, `damaged` is how many frames are.
+    """
+
+    def __init__(self, path: Path, content: bool = False) -> None:
+        self._schema = EVIDENCE_WITH_CONTENT if content else EVIDENCE
         self._file = pq.ParquetWriter(
-            path, EVIDENCE, compression="zstd", compression_level=1, use_dictionary=False, write_statistics=False
+            path, self._schema, compression="zstd", compression_level=1, use_dictionary=False, write_statistics=False
         )
-        self._thumbs = np.zeros((GROUP, THUMB_HEIGHT, THUMB_WIDTH, 3), np.uint8)
-        self._signals: list[tuple[int, bool, float, float]] = []  # pts, key, luma, diff
-        self.frames = 0
+        self._thumbs = np.zeros((GROUP + REORDER, THUMB_HEIGHT, THUMB_WIDTH, 3), np.uint8)
+        self._before: Bytes | None = None
+        self._rows: list[Row] = []
+        self.written = self.damaged = 0
 
-    def add(self, pts: int, key: bool, thumb: Bytes) -> Bytes:
-        """The thumbnail as kept here: good until GROUP more frames were added."""
-        at = self.frames % GROUP
-        before = self._thumbs[at - 1] if self.frames else thumb
-        diff = cv2.norm(thumb, before, cv2.NORM_L1) / THUMB_BYTES  # OpenCV sums in integers: the same everywhere
-        red, green, blue, _ = cv2.mean(thumb)
-        self._signals.append((pts, key, 0.299 * red + 0.587 * green + 0.114 * blue, diff))
-        self._thumbs[at] = thumb
-        self.frames += 1
-        if at == GROUP - 1:
-            self._flush()
-        return cast(Bytes, self._thumbs[at])
+    def add(self, row: Row, thumb: Bytes) -> None:
+        if row.damaged:
+            self._taint()
+        self._thumbs[len(self._rows)] = thumb
+        self._rows.append(row)
+        if len(self._rows) == GROUP + REORDER:
+            self._flush(GROUP)
 
     def close(self) -> None:
-        if self._signals:
-            self._flush()
+        while self._rows:
+            self._flush(min(GROUP, len(self._rows)))
         self._file.close()
 
-    def _flush(self) -> None:
-        n = len(self._signals)
-        pts, key, luma, diff = zip(*self._signals, strict=True)
-        stored = self._thumbs[:n].copy()
-        stored[1:] -= self._thumbs[: n - 1]
-        columns = [
-            pa.array(range(self.frames - n, self.frames), pa.int32()),
-            pa.array(pts, pa.int64()),
-            pa.array(key, pa.bool_()),
-            pa.array(luma, pa.float32()),
-            pa.array(diff, pa.float32()),
-            pa.FixedSizeBinaryArray.from_buffers(pa.binary(THUMB_BYTES), n, [None, pa.py_buffer(stored)]),
-        ]
-        self._file.write_batch(pa.record_batch(columns, schema=EVIDENCE))
-        self._signals = []
+    def _taint(self) -> None:
+        """Frames shown just before a damaged one that are predicted from it are damaged, too."""
+        for earlier in reversed(self._rows):
+            if not earlier.between or earlier.damaged:
+                break
+            earlier.damaged = True
+
+    def _flush(self, n: int) -> None:
+        rows, thumbs = self._rows[:n], self._thumbs[:n]
+        stored = thumbs.copy()
+        stored[1:] -= thumbs[:-1]
+        columns: dict[str, Any] = {
+            "frame": np.arange(self.written, self.written + n, dtype=np.int32),
+            "pts": [row.pts for row in rows],
+            "key": [row.key for row in rows],
+            "damaged": [row.damaged for row in rows],
+            "sharpness": np.array([row.sharpness for row in rows], np.float32),
+            **signals(thumbs, self._before),
+            "thumb": pa.FixedSizeBinaryArray.from_buffers(pa.binary(THUMB_BYTES), n, [None, pa.py_buffer(stored)]),
+            **dict(zip(CONTENT, zip(*(row.deltas for row in rows), strict=True), strict=True)),
+        }
+        arrays = [pa.array(columns[field.name], field.type) for field in self._schema]
+        self._file.write_batch(pa.record_batch(arrays, schema=self._schema))
+        self.damaged += sum(columns["damaged"])
+        self._before = thumbs[-1].copy()
+        rest = len(self._rows) - n
+        self._thumbs[:rest] = self._thumbs[n : n + rest].copy()
+        self._rows = self._rows[n:]
+        self.written += n
 
 
 class StripWriter:
@@ -136,12 +169,49 @@ class Evidence:
         return self._column("key")
 
     @property
-    def luma(self) -> npt.NDArray[np.float32]:
+    def damaged(self) -> npt.NDArray[np.bool_]:
+        """Frames that the decoder made up in part, or predicted from such: not fit for a clip."""
+        return self._column("damaged")
+
+    @property
+    def sharpness(self) -> Floats:
+        """See `builder.media.signals.Sharpness`; the other signals are described at `signals` there."""
+        return self._column("sharpness")
+
+    @property
+    def luma(self) -> Floats:
         return self._column("luma")
 
     @property
-    def diff(self) -> npt.NDArray[np.float32]:
+    def diff(self) -> Floats:
         return self._column("diff")
+
+    @property
+    def black(self) -> Floats:
+        return self._column("black")
+
+    @property
+    def shift_x(self) -> Floats:
+        return self._column("shift_x")
+
+    @property
+    def shift_y(self) -> Floats:
+        return self._column("shift_y")
+
+    @property
+    def response(self) -> Floats:
+        return self._column("response")
+
+    @property
+    def residual(self) -> Floats:
+        return self._column("residual")
+
+    @property
+    def content_deltas(self) -> npt.NDArray[np.float64] | None:
+        """PySceneDetect's delta_hue, delta_sat, delta_lum (n, 3), 0..255; None when the pass was not asked for them."""
+        if CONTENT[0] not in self._file.schema_arrow.names:
+            return None
+        return np.stack([self._column(name) for name in CONTENT], axis=1)
 
     def thumbs(self, start: int = 0, stop: int | None = None) -> Bytes:
         """Frames start <= i < stop as uint8 RGB (n, 27, 48, 3); only the row groups that hold them are read."""

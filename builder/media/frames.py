@@ -41,12 +41,18 @@ class FrameReader:
     pts are in the stream's time base and strictly increase. Those the file lacks are made from the frame before and
     the average rate; repeated ones move up by one tick. What is made depends on every frame before it, so a reader
     that starts after a seek agrees with one that reads everything only where nothing had to be made.
+
+    `damaged` tells of the frame last given: decoded with holes that were filled in by guess, or, after such a frame or
+    a packet that was lost, predicted from what is not there: all frames up to the next key frame.
     """
 
     def __init__(self, container: InputContainer, stream: VideoStream, threads: int = 1) -> None:
         self.container, self.stream = container, stream
         self.packets = 0  # read so far, without those an edit list hides
         self.errors = 0  # packets that did not decode, and frames decoded with holes
+        self.damaged = False
+        self._lost: int | None = None  # the latest timestamp known to be affected
+        self._read: int | None = None  # the latest timestamp read
         self._last: int | None = None
         self._shift = 0
         stream.thread_count, stream.thread_type = threads, "NONE" if threads == 1 else "AUTO"
@@ -58,18 +64,32 @@ class FrameReader:
     def __iter__(self) -> Iterator[tuple[VideoFrame, int]]:
         for packet in self._packets():
             self.packets += bool(packet.size) and not packet.is_discard
+            self._read = _later(self._read, packet.pts)
             try:
                 frames = packet.decode()
             except MemoryError:
                 raise
             except av.error.FFmpegError:
-                self.errors += 1
+                self._lose(packet.pts)
                 continue
             for frame in frames:
-                self.errors += frame.is_corrupt
+                self._look(frame)
                 yield frame, self.timestamp(frame)
 
+    def _lose(self, pts: int | None) -> None:
+        self.errors += 1
+        self.damaged, self._lost = True, _later(self._lost, pts)
+
+    def _look(self, frame: VideoFrame) -> None:
+        """A key frame shown after all that was lost ends the damage."""
+        late = self._lost is None or frame.pts is None or frame.pts > self._lost
+        if frame.is_corrupt:
+            self._lose(frame.pts)
+        elif frame.key_frame and late:
+            self.damaged = False
+
     def _packets(self) -> "Iterator[Packet[VideoStream]]":
+        failures = 0
         while True:
             try:
                 yield from self.container.demux(self.stream)
@@ -77,8 +97,9 @@ class FrameReader:
             except (MemoryError, OSError):  # of this machine, not of the file
                 raise
             except av.error.FFmpegError:
-                self.errors += 1
-                if self.errors > READ_RETRIES:
+                self._lose(self._read)
+                failures += 1
+                if failures > READ_RETRIES:
                     return
 
     def timestamp(self, frame: VideoFrame) -> int:
@@ -95,3 +116,7 @@ class FrameReader:
                 pts = last + 1
         self._last = pts
         return pts
+
+
+def _later(a: int | None, b: int | None) -> int | None:
+    return b if a is None else a if b is None else max(a, b)

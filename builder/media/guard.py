@@ -1,17 +1,19 @@
 """Runs functions of this package in one child process that may crash, hang or eat memory without harm.
 
-A decoder that hangs can hold the GIL, so only killing its process ends it. The child is limited, not jailed: it runs as
-the same user. It is started by multiprocessing's forkserver, so it inherits no model, thread or open file, and imports
-only what the functions it is given need (and the program's main module, as every multiprocessing child does).
+A decoder that hangs can hold the GIL, so only killing its process ends it; it leads a process group, so that what it
+started ends with it. The child is limited, not jailed: it runs as the same user. It is started by multiprocessing's
+forkserver, so it inherits no model, thread or open file, and imports only what the functions it is given need (and the
+program's main module, as every multiprocessing child does).
 """
 
+import contextlib
 import errno
+import fcntl
 import multiprocessing
 import os
 import pickle
 import resource
 import signal
-import threading
 import time
 import traceback
 from collections.abc import Callable
@@ -134,6 +136,9 @@ class _Child:
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def end(self) -> None:
+        if self.process.pid:
+            with contextlib.suppress(ProcessLookupError):  # it died, or did not get as far as leading a group
+                os.killpg(self.process.pid, signal.SIGKILL)
         self.process.kill()
         self.process.join()
         self.process.close()
@@ -160,7 +165,8 @@ def _timeout(over: str, setting: str) -> ItemError:
 def _serve(talk: Connection, held: Connection, limits: Limits) -> None:
     """The child: answers until the parent closes its end, or dies."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
-    threading.Thread(target=_leave_with_parent, args=(held,), daemon=True).start()
+    os.setsid()
+    _end_with_parent(held)
     _limit(limits)
     while True:
         try:
@@ -176,11 +182,14 @@ def _serve(talk: Connection, held: Connection, limits: Limits) -> None:
         function = args = answer = None
 
 
-def _leave_with_parent(held: Connection) -> None:
-    try:
-        held.recv_bytes()
-    except (EOFError, OSError):
-        os._exit(1)
+def _end_with_parent(held: Connection) -> None:
+    """The kernel kills the group when the parent's end closes: while a call holds the GIL, nothing in here could."""
+    pipe = held.fileno()
+    fcntl.fcntl(pipe, fcntl.F_SETOWN, -os.getpid())
+    fcntl.fcntl(pipe, fcntl.F_SETSIG, signal.SIGKILL)
+    fcntl.fcntl(pipe, fcntl.F_SETFL, fcntl.fcntl(pipe, fcntl.F_GETFL) | os.O_ASYNC)
+    if held.poll():  # closed before all that was said
+        os.killpg(0, signal.SIGKILL)
 
 
 def _limit(limits: Limits) -> None:
@@ -189,6 +198,17 @@ def _limit(limits: Limits) -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (limits.file_bytes,) * 2)
     resource.setrlimit(resource.RLIMIT_NOFILE, (limits.open_files,) * 2)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+def short_of_memory(size_bytes: int) -> bool:
+    """Whether this process has come so close to its limit that so much more may have been refused.
+
+    Decoders drop a frame that they find no memory for, and call it damaged.
+    """
+    limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+    status = Path("/proc/self/status").read_text()
+    peak_kb = int(status.partition("VmPeak:")[2].split()[0])
+    return limit != resource.RLIM_INFINITY and limit - 1024 * peak_kb < size_bytes
 
 
 def _limit_cpu(cpu_s: float) -> None:

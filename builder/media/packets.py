@@ -4,8 +4,9 @@ Rules found by comparing every decoded plane of 167 copied clips with their sour
 enough to start at (H.264 recovery points carry it), and a prefix of packets is not a prefix of frames: B frames.
 """
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -16,24 +17,40 @@ from av.container import InputContainer
 from av.packet import Packet
 from av.video.stream import VideoStream
 
+from builder.media.bitstream import Bitstream
 from builder.media.sniff import open_video, video_stream
 from builder.media.structure import MATROSKA, MOV
 
 Ints = npt.NDArray[np.int64]
 INTO_MP4 = frozenset(["h264", "hevc", "av1", "vp9", "mpeg4", "mpeg2video"])
-H264_IDR = frozenset([5])
-HEVC_RANDOM_ACCESS = frozenset(range(16, 22))  # BLA, IDR, CRA
 NEVER = np.iinfo(np.int64).max
+LEAST_FRAMES = 2  # one is a picture
+
+
+@dataclass(frozen=True)
+class CopyRange:
+    """Packets that are the frames start_pts <= pts < end_pts, leading pictures aside: `frames` of them.
+
+    `head` and `tail` count the frames wanted before and after them.
+    """
+
+    packets: range
+    start_pts: int
+    end_pts: int
+    frames: int
+    head: int
+    tail: int
 
 
 @dataclass(frozen=True, eq=False)
 class PacketIndex:
-    """Packets in decode order, numbered from 0.
+    """Packets in decode order, numbered from 0; times in units of `time_base` seconds.
 
     `starts`: packets a decoder can begin at. `ends`: j such that the first j packets are the first j frames shown.
-    `barriers`: packets that may not lie inside a copy (hidden by an edit list, or with pictures that lead their key:
-    some readers lose their way there). `step`: median time between frames. `refused`: why nothing can be copied, or
-    "". `seekable`: timestamps can be trusted, so that decoding may begin at a start instead of at the beginning.
+    `barriers`: packets that may not lie inside a copy (hidden by an edit list, with pictures that lead their key: some
+    readers lose their way there; or with other parameters than the stream's). `rate`: average, frames a second.
+    `refused`: why nothing can be copied, or "". `seekable`: timestamps can be trusted, so that decoding may begin at a
+    start instead of at the beginning.
     """
 
     pts: Ints
@@ -41,24 +58,44 @@ class PacketIndex:
     starts: Ints
     ends: Ints
     barriers: Ints
-    step: int
+    time_base: Fraction
+    rate: Fraction
     refused: str
     seekable: bool
 
-    def copy_range(self, start_pts: int, end_pts: int, frames: int) -> tuple[int, int] | None:
-        """Packets i <= n < j that are exactly the frames start_pts <= pts < end_pts, leading pictures aside."""
-        inside = (self.pts >= start_pts) & (self.pts < end_pts)
-        first, last = int(np.argmax(inside)), len(inside) - int(np.argmax(inside[::-1]))
-        exact = (
-            not self.refused
-            and np.count_nonzero(inside) == frames > 0
-            and self.pts[first] == start_pts
-            and bool(np.isin(first, self.starts))
-            and bool(np.isin(last, self.ends))
-            and bool(np.all(inside[first:last] | (self.pts[first:last] < start_pts)))
-            and not np.any((self.barriers > first) & (self.barriers < last))
-        )
-        return (first, last) if exact else None
+    def copy_range(self, start_pts: int, end_pts: int, frames: int) -> CopyRange | str:
+        """The longest copy of frames start_pts <= pts < end_pts, of which there are `frames`; or why there is none.
+
+        It begins at a start and finishes at an end inside the span, with no barrier between; with no barrier about,
+        that is from the first start to the last end.
+        """
+        inside = np.flatnonzero((self.pts >= start_pts) & (self.pts < end_pts))
+        if self.refused:
+            return self.refused
+        if len(inside) != frames or not frames:
+            return f"{len(inside)} packets lie where {frames} frames were decoded"
+        starts = self.starts[np.isin(self.starts, inside)]
+        if not len(starts):
+            return "no key frame that decoding can begin at lies inside the clip"
+        newest = np.maximum.accumulate(self.pts)
+        ends = self.ends[newest[self.ends - 1] < end_pts]
+        stops = np.append(self.barriers, len(self.pts))
+        found = [self._between(int(start), ends, stops) for start in starts]
+        packets = max(found, key=len)
+        pts = self.pts[packets.start : packets.stop]
+        first, count = int(self.pts[packets.start]), int(np.count_nonzero(pts >= self.pts[packets.start]))
+        if count < min(LEAST_FRAMES, frames):
+            return "no two frames in a row can be decoded without others"
+        later = self.pts[packets.stop :]
+        end = min(end_pts, int(later.min()) if len(later) else end_pts)
+        head = int(np.count_nonzero(self.pts[inside] < first))
+        return CopyRange(packets, first, end, count, head, frames - head - count)
+
+    def _between(self, start: int, ends: Ints, stops: Ints) -> range:
+        """From `start` to the last of `ends` before the next barrier behind it."""
+        stop = stops[np.searchsorted(stops, start, side="right")]
+        last = np.searchsorted(ends, stop, side="right")
+        return range(start, int(ends[last - 1])) if last else range(0)
 
     def start_before(self, pts: int) -> int | None:
         """The dts to seek to so that decoding is right from `pts` on; None: decode from the beginning."""
@@ -73,47 +110,85 @@ def index(path: Path) -> PacketIndex:
 
 
 def _index(container: InputContainer, stream: VideoStream) -> PacketIndex:
-    codec = stream.codec_context.codec.canonical_name
-    rows: list[tuple[int | None, int | None]] = []
-    starts, keys, hidden = [], [], []
+    seen = _Seen(Bitstream.of(stream))
     for packet in container.demux(stream):
-        if not packet.size:
-            continue
-        if packet.is_discard:
-            hidden.append(len(rows))
-        elif packet.is_keyframe and _random_access(packet, codec, stream.codec_context.extradata):
-            starts.append(len(rows))
-        if packet.is_keyframe:
-            keys.append(len(rows))
-        rows.append((packet.pts, packet.dts))
-    unclean = _unclean(rows)
+        if packet.size:
+            seen.add(packet)
+    unclean = _unclean(seen.pts, seen.dts)
+    bases = stream.time_base or Fraction(1, 1_000_000), stream.average_rate or Fraction(25)
     if unclean:
         empty = np.zeros(0, np.int64)
-        return PacketIndex(empty, empty, empty, empty, empty, 1, unclean, False)
-    pts, dts = np.array(rows, np.int64).reshape(-1, 2).T.copy()
+        return PacketIndex(empty, empty, empty, empty, empty, *bases, unclean, False)
+    pts = np.array(seen.pts, np.int64)
     later = np.append(np.minimum.accumulate(pts[::-1])[::-1], NEVER)  # smallest pts from here on
-    leading = [key for key in keys if later[key + 1] < pts[key]]
-    refused = _refused(container, stream, codec)
+    leading = [key for key in seen.keys if later[key + 1] < pts[key]]
+    codec = seen.bitstream.codec
     return PacketIndex(
         pts=pts,
-        dts=dts,
-        starts=np.array(starts, np.int64),
+        dts=_decode_times(pts) if None in seen.dts else np.array(seen.dts, np.int64),
+        starts=np.array(seen.starts, np.int64),
         ends=np.flatnonzero(np.maximum.accumulate(pts) < later[1:]) + 1,
-        barriers=np.array(sorted({*hidden, *leading}), np.int64),
-        step=int(np.median(np.diff(np.sort(pts)))) if len(pts) > 1 else 1,
-        refused=refused,
+        barriers=np.array(sorted({*seen.barriers, *leading}), np.int64),
+        time_base=bases[0],
+        rate=bases[1],
+        refused=_refused(container, stream, codec),
         seekable=container.format.name in (MOV, MATROSKA) and not _needs_first_packet(stream, codec),
     )
 
 
-def _unclean(rows: list[tuple[int | None, int | None]]) -> str:
+class _Seen:
+    """What one pass over the packets notes of them."""
+
+    def __init__(self, bitstream: Bitstream) -> None:
+        self.bitstream = bitstream
+        self.pts: list[int | None] = []
+        self.dts: list[int | None] = []
+        self.starts: list[int] = []
+        self.keys: list[int] = []
+        self.barriers: list[int] = []
+        self._first_sets: frozenset[bytes] = frozenset()
+        self._other_parameters = False
+
+    def add(self, packet: "Packet[Any]") -> None:
+        number = len(self.pts)
+        can_begin = False
+        if packet.is_keyframe:
+            self.keys.append(number)
+            can_begin, sets = self.bitstream.inspected(bytes(packet))
+            self._compare(packet, sets)
+        if packet.is_discard or self._other_parameters:
+            self.barriers.append(number)
+        elif can_begin:
+            self.starts.append(number)
+        self.pts.append(packet.pts)
+        self.dts.append(packet.dts)
+
+    def _compare(self, packet: "Packet[Any]", sets: frozenset[bytes]) -> None:
+        """A clip has one header, the stream's: what is decoded by another cannot be copied under it."""
+        if packet.has_sidedata("new_extradata"):
+            self._other_parameters = bytes(packet.get_sidedata("new_extradata")) != self.bitstream.header
+        elif sets:
+            self._first_sets = self._first_sets or sets
+            self._other_parameters = not all(s in self._first_sets or s in self.bitstream.header for s in sets)
+
+
+def _decode_times(pts: Ints) -> Ints:
+    """For containers that store none (Matroska): the sorted pts, as much later as frames are reordered."""
+    shown = np.sort(pts)
+    delay = int(np.max(np.arange(len(pts)) - np.searchsorted(shown, pts)))
+    step = int(np.median(np.diff(shown))) if len(pts) > 1 else 1
+    before = shown[0] - step * np.arange(delay, 0, -1)
+    return np.concatenate([before, shown[: len(shown) - delay]])
+
+
+def _unclean(pts: Sequence[int | None], dts: Sequence[int | None]) -> str:
     """Why the timestamps cannot be trusted, or ""."""
-    if any(pts is None or dts is None for pts, dts in rows):
+    if None in pts:
         return "a packet has no timestamp"
-    dts = [row[1] for row in rows]
-    if any(b <= a for a, b in pairwise(dts)):  # type: ignore[operator]
+    known = [time for time in dts if time is not None]
+    if any(b <= a for a, b in pairwise(known)):
         return "the clock jumps back"
-    return "two frames share a timestamp" if len({row[0] for row in rows}) < len(rows) else ""
+    return "two frames share a timestamp" if len(set(pts)) < len(pts) else ""
 
 
 def _refused(container: InputContainer, stream: VideoStream, codec: str) -> str:
@@ -127,25 +202,3 @@ def _refused(container: InputContainer, stream: VideoStream, codec: str) -> str:
 def _needs_first_packet(stream: VideoStream, codec: str) -> bool:
     """x264 before build 151 wrote 4:4:4 in a way that decoders only know from the SEI of the very first packet."""
     return codec == "h264" and "444" in (stream.pix_fmt or "")
-
-
-def _random_access(packet: "Packet[Any]", codec: str, extradata: bytes | None) -> bool:
-    if codec == "h264":
-        return any(first & 31 in H264_IDR for first in _nal_headers(bytes(packet), extradata, 4))
-    if codec == "hevc":
-        return any(first >> 1 & 63 in HEVC_RANDOM_ACCESS for first in _nal_headers(bytes(packet), extradata, 21))
-    return True
-
-
-def _nal_headers(data: bytes, extradata: bytes | None, size_at: int) -> Iterator[int]:
-    """The first byte of every NAL unit; length-prefixed (avcC, hvcC: `size_at` holds the prefix size) or Annex B."""
-    if extradata and extradata[0] == 1 and len(extradata) > size_at:
-        prefix, at = extradata[size_at] % 4 + 1, 0
-        while at + prefix < len(data):
-            yield data[at + prefix]
-            at += prefix + int.from_bytes(data[at : at + prefix], "big")
-        return
-    at = data.find(b"\0\0\1")
-    while 0 <= at < len(data) - 3:
-        yield data[at + 3]
-        at = data.find(b"\0\0\1", at + 3)

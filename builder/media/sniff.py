@@ -26,6 +26,7 @@ MAGIC = (
     (bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c"), "asf"),
     (bytes.fromhex("060e2b34020501010d010201"), "mxf"),
 )
+MOST_STREAMS = 100  # cameras have 7, a broadcast multiplex some dozens; FFmpeg itself stops at 1000
 TS_SYNC = ((188, 0), (192, 4), (204, 0))  # packet size, offset of the sync byte: broadcast, Blu-ray, with parity
 TS_PACKETS = 5  # that many in a row are no accident
 STILL = Disposition.attached_pic | Disposition.still_image | Disposition.timed_thumbnails
@@ -67,7 +68,7 @@ def open_video(path: Path, max_pixels: int = 0) -> InputContainer:
 
     Use it in a `with` statement. Frames of more than `max_pixels` are refused by the decoder (0: no limit).
     Raises ItemError `empty_file`, `not_video`, `truncated`, `damaged`, `encrypted`, `no_video_stream`,
-    `unsupported_codec`.
+    `unsupported_codec`, `too_many_streams`.
     """
     name = demuxer(path)
     outline = structure(path, name)
@@ -111,6 +112,8 @@ def _refuse_short(path: Path, outline: Structure) -> None:
 def video_stream(container: InputContainer) -> VideoStream:
     """The first stream that shows moving pictures; cover art does not."""
     name = container.name.removeprefix("file:")
+    if len(container.streams) > MOST_STREAMS:
+        raise ItemError("too_many_streams", f"{name} claims {len(container.streams)} streams; leave it out")
     moving = [stream for stream in container.streams.video if not stream.disposition & STILL]
     if not moving:
         raise ItemError("no_video_stream", f"{name} holds no moving pictures (sound or a still); leave it out")

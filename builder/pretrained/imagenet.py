@@ -49,12 +49,26 @@ class ImageNet:
         order = likely.argsort(descending=True, stable=True).tolist()
         return [self._names[i] for i in order if likely[i] >= least]
 
+    def features(self, images: Sequence[NDArray[Any]]) -> NDArray[np.float32]:
+        """What the classifier decides by: (n, 1280) of RGB images, each squeezed to a square as a whole."""
+        import torch
+
+        batch = torch.from_numpy(np.stack([scaled(image) for image in images]))
+        with torch.inference_mode(), torch_threads(1):
+            found: NDArray[np.float32] = self._network.extract_features(batch).mean((2, 3)).numpy()
+        return found
+
 
 def centre(image: NDArray[Any]) -> NDArray[np.float32]:
     """The middle square, (3, SIDE, SIDE), scaled as the network was trained."""
     side = min(image.shape[:2])
     top, left = ((n - side) // 2 for n in image.shape[:2])
-    square = cv2.resize(image[top : top + side, left : left + side], (SIDE, SIDE), interpolation=cv2.INTER_AREA)
+    return scaled(image[top : top + side, left : left + side])
+
+
+def scaled(image: NDArray[Any]) -> NDArray[np.float32]:
+    """(3, SIDE, SIDE), whatever shape it had, in the network's range."""
+    square = cv2.resize(image, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
     return ((np.asarray(square, np.float32) - MEAN) / STD).transpose(2, 0, 1)
 
 

@@ -8,14 +8,15 @@ from builder.frames import Footage
 from builder.records import Scanned, Shots
 from builder.stage import Item, Stage
 
-CUT, DISSOLVE, FADE = "cut", "dissolve", "fade"
+CUT, DISSOLVE, FADE, UNSEEN = "cut", "dissolve", "fade", ""
 
 
 @dataclass(frozen=True, slots=True)
 class Boundary:
     """Where one shot gives way to the next: frames start <= f < end are in both or in neither; none for a hard cut.
 
-    `score` is the detector's confidence, 0..1.
+    `kind` is CUT, DISSOLVE or FADE, or UNSEEN where a length was reached and no transition was seen. `score` is the
+    detector's confidence, 0..1.
     """
 
     start: int
@@ -37,6 +38,7 @@ class Detector(Stage[Scanned, Shots]):
     reads: ClassVar[str] = "scan"
     writes: ClassVar[type[Shots]] = Shots
     grain: ClassVar[str] = "video"
+    wants: ClassVar[tuple[str, ...]] = ()  # what `scan` is to keep beside the usual: "content"
 
     # -- required
     def boundaries(self, footage: Footage) -> Sequence[Boundary]:
@@ -50,19 +52,23 @@ class Detector(Stage[Scanned, Shots]):
 
     def shots(self, footage: Footage) -> Shots:
         """The spans between the boundaries. May raise Filtered when there is no shot to keep."""
-        before = [Boundary(0, 0, ""), *self.boundaries(footage)]
-        ends = [*(b.start for b in before[1:]), footage.scan.frames]
-        spans = [(b, end) for b, end in zip(before, ends, strict=True) if b.end < end]
+        return self.between(footage, self.boundaries(footage))
+
+    # -- given
+    def between(self, footage: Footage, boundaries: Sequence[Boundary], end: int | None = None) -> Shots:
+        """The spans between boundaries; the last one goes to frame `end`, or to the end of the video."""
+        before = [Boundary(0, 0, UNSEEN), *boundaries]
+        ends = [*(b.start for b in before[1:]), footage.scan.frames if end is None else end]
+        spans = [(b, stop) for b, stop in zip(before, ends, strict=True) if b.end < stop]
         return Shots(
             footage.scan.video_id,
             self.plugin,
             starts=tuple(b.end for b, _ in spans),
-            ends=tuple(end for _, end in spans),
+            ends=tuple(stop for _, stop in spans),
             kinds=tuple(b.kind for b, _ in spans),
             scores=tuple(b.score for b, _ in spans),
             seen_on=self.seen_on(footage),
         )
 
-    # -- given
     def each(self, item: Item[Scanned]) -> Sequence[Shots]:
         return [self.shots(Footage(item.row, self.context.storage))]

@@ -5,12 +5,12 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
 from builder.errors import ItemError
-from builder.records import Caption, Clip, Failure, Packed, Planned, Score, SourceVideo
+from builder.records import Caption, Clip, Failure, Packed, Planned, Scanned, Score, SourceVideo
 from builder.stage import Item, Stage, execution, settings
 from builder.stages.fetch import open_media, shown_path, telling_of
 
@@ -25,7 +25,9 @@ DATASET = "dataset"
 class Pack(Stage[Planned, Packed]):
     """A clip's packets are copied where that is exact in every decoder, and encoded (H.264, `crf`) where not.
 
-    `cut = "encode"` encodes all of them. A clip that takes longer than `wall_s` is a failure.
+    A copy begins at a key frame and ends where no frame needs a later one, so it can lack the clip's first and last
+    frames: `cut = "auto"` encodes where that would be more than `max_loss_s` seconds, `"copy"` never (a clip without a
+    usable key frame is a failure), and `"encode"` encodes all. A clip that takes longer than `wall_s` is a failure.
     """
 
     name: ClassVar[str] = "pack"
@@ -35,7 +37,10 @@ class Pack(Stage[Planned, Packed]):
     atomic: ClassVar[bool] = True
     pinned: ClassVar[bool] = True  # `Planned.covers` is the digest of all that is joined here
 
-    cut: Annotated[str, Field(pattern="^(auto|encode)$")] = "auto"
+    version: ClassVar[int] = 2
+
+    cut: Literal["auto", "copy", "encode"] = "auto"
+    max_loss_s: Annotated[float, Field(ge=0)] = 0.2
     crf: Annotated[int, Field(ge=0, le=51)] = 18
     preset: str = "veryfast"
     wall_s: float = execution(default=600.0)
@@ -89,8 +94,8 @@ class Pack(Stage[Planned, Packed]):
         clip = item.get(Clip)
         video = item.get(SourceVideo)
         source = open_media(video, self.context)
-        span = Span(clip.start_pts, clip.end_pts, clip.frames)
-        how = CutSettings(copy=self.cut == "auto", crf=self.crf, preset=self.preset)
+        span = Span(clip.start_pts, clip.end_pts, clip.frames, clean=item.get(Scanned).decode_errors == 0)
+        how = CutSettings(self.cut, self.max_loss_s, self.crf, self.preset)
         with telling_of(source, shown_path(video)):
             return self.context.guard.call(cut, source, target, span, how, wall_s=self.wall_s, cpu_s=self.wall_s)
 
@@ -119,7 +124,7 @@ def sample_of(item: Item[Planned], facts: "CutFacts", path: Path) -> "Sample":
 
     captions = item.all(Caption)
     first = next(iter(captions.values()))
-    metadata = origin(item.get(SourceVideo)) | span(item.get(Clip)) | making(facts, first)
+    metadata = origin(item.get(SourceVideo)) | span(item.get(Clip), facts) | making(facts, first)
     if scores := score_values(item):
         metadata["scores"] = scores
     texts = {table.partition(".")[2]: caption.text for table, caption in captions.items()}
@@ -145,9 +150,16 @@ def origin(video: SourceVideo) -> dict[str, Any]:
     }
 
 
-def span(clip: Clip) -> dict[str, Any]:
-    names = ("clip_id", "start_s", "end_s", "start_frame", "end_frame")
-    return {name: getattr(clip, name) for name in names}
+def span(clip: Clip, facts: "CutFacts") -> dict[str, Any]:
+    """What of the source is in the clip as written; its id still names the span as planned."""
+    return {
+        "clip_id": clip.clip_id,
+        "start_s": clip.start_s + facts.head_s,
+        "end_s": clip.end_s - facts.tail_s,
+        "start_frame": clip.start_frame + facts.head_frames,
+        "end_frame": clip.end_frame - facts.tail_frames,
+        "lost_s": facts.head_s + facts.tail_s,
+    }
 
 
 def making(facts: "CutFacts", caption: Caption) -> dict[str, Any]:

@@ -21,14 +21,18 @@ class Scan(Stage[SourceVideo, Scanned]):
     """Decode each video once.
 
     `strip_fps` frames a second are kept as pictures, plus one wherever the picture changes, of at most
-    `strip_short_side` pixels. A video that takes longer than `wall_s` is a failure. With `scratch`, a folder on a fast
-    disk, a video is copied there while it is decoded: a folder source may lie on a slow network.
+    `strip_short_side` pixels on the short side, in true shape and colours (HDR tone-mapped, interlaced lines blended).
+    A video that breaks off yields its good head; one with a frame of more than `max_pixels`, or that takes longer than
+    `wall_s`, is a failure. With `content`, PySceneDetect's own statistic is taken as well (about as dear as decoding
+    small video), so that its detectors give what its command gives. With `scratch`, a folder on a fast disk, a video is
+    copied there while it is decoded: a folder source may lie on a slow network.
     """
 
     name: ClassVar[str] = "scan"
     reads: ClassVar[str] = "merge"
     writes: ClassVar[type[Scanned]] = Scanned
     grain: ClassVar[str] = "video"
+    version: ClassVar[int] = 2
     needs: ClassVar[Resources] = Resources(memory_bytes=2 << 30)
 
     strip_fps: Annotated[float, Field(gt=0, le=30)] = 2.0
@@ -36,6 +40,7 @@ class Scan(Stage[SourceVideo, Scanned]):
     max_pixels: Annotated[int, Field(ge=1)] = 8192 * 4320
     wall_s: float = execution(default=3600.0)
     scratch: str = execution(default="")
+    content: bool = execution(default=False)
 
     def digest(self, row: Record) -> str:
         """The bytes, which the id stands for: a licence or title set right decodes nothing again."""
@@ -49,7 +54,10 @@ class Scan(Stage[SourceVideo, Scanned]):
 
         storage, video = self.context.storage, item.row
         limits = ScanSettings(
-            strip_fps=self.strip_fps, strip_short_side=self.strip_short_side, max_pixels=self.max_pixels
+            strip_fps=self.strip_fps,
+            strip_short_side=self.strip_short_side,
+            max_pixels=self.max_pixels,
+            content=self.content,
         )
         with ExitStack() as stack:
             evidence = stack.enter_context(storage.scratch(".evidence"))

@@ -1,33 +1,40 @@
 """Split: which shots become clips. A policy on frame numbers; nothing is decoded and nothing is written but rows."""
 
-import itertools
-from bisect import bisect_left
+import math
 from collections.abc import Iterator, Sequence
-from fractions import Fraction
-from functools import partial
-from typing import Annotated, ClassVar
+from itertools import pairwise
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from pydantic import Field
 
 from builder.errors import ConfigError, Filtered
-from builder.frames import open_evidence
+from builder.frames import Timeline
 from builder.records import Clip, Record, Scanned, Shots, SourceVideo, short_hash
 from builder.stage import Item, Stage, settings
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+Span = tuple[int, int]  # frames first <= f < last
+LEAST_FRAMES = 2  # one is a picture: it has no motion
+EPSILON_S = 1e-6  # timestamps are rounded to the time base; a clip of exactly min_s stays
 
 
 @settings
 class Split(Stage[Shots, Clip]):
     """One clip a shot, of at least `min_s` seconds; a shot longer than `max_s` is cut into equal clips of at most that.
 
-    `trim_frames` are left out at both ends of a shot that borders on another, where a transition may reach in. Of a
-    video listed with spans, clips lie within those: what is left of each shot in each span is taken for a shot.
+    Frames of a transition are in no shot. `trim_frames` more are left out wherever a shot borders on one, in case a
+    detector is off by as much. Of a video listed with spans, clips lie within those: what is left of each shot in each
+    span is taken for a shot. So it is on both sides of damaged frames, which are in no clip.
     """
 
     name: ClassVar[str] = "split"
     reads: ClassVar[str] = "detect"
     writes: ClassVar[type[Clip]] = Clip
     grain: ClassVar[str] = "clip"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
 
     min_s: Annotated[float, Field(ge=0)] = 1.0
     max_s: Annotated[float, Field(gt=0)] = 20.0
@@ -46,63 +53,83 @@ class Split(Stage[Shots, Clip]):
         return short_hash([row.starts_s, row.ends_s]) if isinstance(row, SourceVideo) else row.digest()
 
     def each(self, item: Item[Shots]) -> Sequence[Clip]:
-        scan, shots = item.get(Scanned), item.row
-        evidence = open_evidence(self.context.storage, scan.evidence)
-        ends = [*(int(p) for p in evidence.pts), scan.end_pts]
-        clip = partial(clip_of, scan, ends)
-        wanted = wanted_frames(item.get(SourceVideo), scan, ends)
-        clips = [clip(a, b) for a, b in self._spans(shots, scan, wanted)]
+        scan, video = item.get(Scanned), item.get(SourceVideo)
+        timeline = Timeline(scan, self.context.storage)
+        allowed = overlaps(wanted(video, timeline.times_s), timeline.intact)
+        spans = self._spans(item.row, allowed, timeline.times_s)
+        clips = [clip_of(scan, timeline, shot, span) for shot, span in spans]
         kept = [c for c in clips if c.duration_s >= self.min_s - EPSILON_S and c.frames >= LEAST_FRAMES]
         if not kept:
             longest = max((c.duration_s for c in clips), default=0.0)
-            where = " inside the listed spans" if item.get(SourceVideo).starts_s else ""
-            text = f"longest shot of {scan.video_id}{where} is {longest:.2f} s; min_s is {self.min_s:g}"
+            where = " inside the listed spans" if video.starts_s else ""
+            less = ", without its damaged frames," if scan.damaged_frames else ""
+            text = f"longest shot of {scan.video_id}{where}{less} is {longest:.2f} s; min_s is {self.min_s:g}"
             raise Filtered("too_short", text)
         return kept
 
-    def _spans(self, shots: Shots, scan: Scanned, wanted: Sequence[tuple[int, int]]) -> Iterator[tuple[int, int]]:
-        for start, end in zip(shots.starts, shots.ends, strict=True):
-            first = start + (self.trim_frames if start > 0 else 0)
-            last = end - (self.trim_frames if end < scan.frames else 0)
-            inside = [(max(first, a), min(last, b)) for a, b in wanted]
-            for a, b in sorted({(a, b) for a, b in inside if b > a}):
-                yield from self._shorten(a, b, scan.fps)
-
-    def _shorten(self, first: int, last: int, fps: float) -> Iterator[tuple[int, int]]:
-        most = max(1, int(self.max_s * fps + EPSILON_S))
-        pieces = -(-(last - first) // most)
-        edges = [first + (last - first) * i // pieces for i in range(pieces + 1)]
-        yield from itertools.pairwise(edges)
+    def _spans(
+        self, shots: Shots, allowed: Sequence[Span], times_s: "NDArray[np.float64]"
+    ) -> Iterator[tuple[int, Span]]:
+        for number, shot in enumerate(trimmed(shots, self.trim_frames, len(times_s) - 1)):
+            for part in overlaps([shot], allowed):
+                yield from ((number, span) for span in divided(part, self.max_s, times_s))
 
 
-LEAST_FRAMES = 2  # one is a picture: it has no motion
-EPSILON_S = 1e-6  # timestamps are rounded to the time base; a clip of exactly min_s stays
+def trimmed(shots: Shots, frames: int, end: int) -> Iterator[Span]:
+    """The shots of a video of `end` frames, without `frames` at each edge that may border on a transition.
+
+    That is no edge of the video, and none where one shot goes on as the next and the detector saw no transition.
+    """
+    following = [*zip(shots.starts[1:], shots.kinds[1:], strict=True), (end, "")]
+    for first, last, kind, after in zip(shots.starts, shots.ends, shots.kinds, following, strict=True):
+        yield first + (frames if first > 0 and kind else 0), last - (frames if (last, "") != after else 0)
 
 
-def wanted_frames(video: SourceVideo, scan: Scanned, pts: Sequence[int]) -> list[tuple[int, int]]:
-    """The listed spans, in frames first <= f < last: those that begin to be shown within the span."""
+def overlaps(some: Sequence[Span], others: Sequence[Span]) -> list[Span]:
+    """What spans of the one kind have in common with spans of the other, sorted, each once."""
+    common = {(max(a, c), min(b, d)) for a, b in some for c, d in others}
+    return sorted((first, last) for first, last in common if first < last)
+
+
+def divided(span: Span, max_s: float, times_s: "NDArray[np.float64]") -> Iterator[Span]:
+    """Pieces of equal length, of at most `max_s`. Where frames are shown for too unequal times, as many as fit in."""
+    first, last = span
+    start_s, length_s = times_s[first], times_s[last] - times_s[first]
+    least = max(1, math.ceil(length_s / max_s - EPSILON_S))
+    for pieces in (least, least + 1):  # one more when rounding to whole frames made a piece too long
+        inner_s = [start_s + length_s * n / pieces + EPSILON_S for n in range(1, pieces)]
+        edges = [first, *(int(n) - 1 for n in times_s.searchsorted(inner_s, "right")), last]
+        if all(a < b and times_s[b] - times_s[a] <= max_s + EPSILON_S for a, b in pairwise(edges)):
+            yield from pairwise(edges)
+            return
+    while first < last:
+        fits = int(times_s.searchsorted(times_s[first] + max_s + EPSILON_S, "right")) - 1
+        yield first, (first := min(max(fits, first + 1), last))
+
+
+def wanted(video: SourceVideo, times_s: "NDArray[np.float64]") -> list[Span]:
+    """The listed spans: the frames that begin to be shown within them."""
     if not video.starts_s:
-        return [(0, scan.frames)]
-    base = Fraction(scan.time_base)
-    shown_s = [float((t - pts[0]) * base) for t in pts[: scan.frames]]
-    spans = zip(video.starts_s, video.ends_s, strict=True)
-    return [tuple(bisect_left(shown_s, t - EPSILON_S) for t in span) for span in spans]  # type: ignore[misc]
+        return [(0, len(times_s) - 1)]
+    edges_s = zip(video.starts_s, video.ends_s, strict=True)
+    first_not_before = [times_s[:-1].searchsorted([t - EPSILON_S for t in pair]) for pair in edges_s]
+    return [(int(first), int(last)) for first, last in first_not_before]
 
 
-def clip_of(scan: Scanned, pts: Sequence[int], first: int, last: int) -> Clip:
-    """The clip of frames first <= f < last. Its id names the video and the frames, so equal spans are equal clips."""
-    numerator, denominator = (int(n) for n in scan.time_base.split("/"))
-    start_s, end_s = ((pts[n] - pts[0]) * numerator / denominator for n in (first, last))
+def clip_of(scan: Scanned, timeline: Timeline, shot: int, span: Span) -> Clip:
+    """The clip of a span. Its id names the video and the frames, so equal spans are equal clips."""
+    first, last = span
     return Clip(
         clip_id=f"{scan.video_id}-{first:07d}-{last:07d}",
         video_id=scan.video_id,
         start_frame=first,
         end_frame=last,
-        start_pts=pts[first],
-        end_pts=pts[last],
-        start_s=start_s,
-        end_s=end_s,
+        start_pts=int(timeline.pts[first]),
+        end_pts=int(timeline.pts[last]),
+        start_s=float(timeline.times_s[first]),
+        end_s=float(timeline.times_s[last]),
         fps=scan.fps,
         width=scan.width,
         height=scan.height,
+        shot=shot,
     )

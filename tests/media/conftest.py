@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 
 from builder.errors import ItemError
+from builder.media.decode import ScanFacts, ScanSettings, scan
+from builder.media.evidence import Evidence, Strip
 from made_video import Made, write
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -34,6 +36,18 @@ def make(tmp_path: Path) -> Callable[..., Path]:
         return write(tmp_path / name, Made(**how))
 
     return make_one
+
+
+@pytest.fixture
+def scanned(tmp_path: Path) -> Callable[..., tuple[ScanFacts, Evidence, Strip]]:
+    """scanned(path, **settings) -> facts, evidence, strip."""
+
+    def run(path: Path, **settings: Any) -> tuple[ScanFacts, Evidence, Strip]:
+        evidence, strip = tmp_path / "evidence.parquet", tmp_path / "strip.parquet"
+        facts = scan(path, evidence, strip, ScanSettings(**settings))
+        return facts, Evidence(evidence), Strip(strip)
+
+    return run
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 import ctypes
 import os
 import signal
+import subprocess
 import time
 from pathlib import Path
 
@@ -24,6 +25,13 @@ def stop() -> None:
 def spin() -> None:
     while True:
         pass
+
+
+def hang_with_a_helper(pid_file: Path) -> None:
+    """As a decoder would that starts a program."""
+    helper = subprocess.Popen(["sleep", "600"])
+    pid_file.write_text(str(helper.pid))
+    helper.wait()
 
 
 def crash() -> None:

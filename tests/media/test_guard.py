@@ -75,6 +75,12 @@ def test_a_hang_ends_at_the_wall_limit(guard, hang):
     assert guard.call(os.getpid) != pid
 
 
+def test_what_a_hanging_child_started_ends_with_it(guard, tmp_path):
+    with pytest.raises(ItemError, match="timeout"):
+        guard.call(hostile.hang_with_a_helper, tmp_path / "pid", wall_s=1)
+    assert wait_until_gone(int((tmp_path / "pid").read_text()))
+
+
 def test_a_loop_ends_at_the_processor_limit(guard):
     with pytest.raises(ItemError) as caught:
         guard.call(hostile.spin, wall_s=60, cpu_s=0.5)
@@ -161,8 +167,9 @@ guard.call(getattr(hostile, sys.argv[1]), *map(float, sys.argv[2:]), wall_s=600)
 """
 
 
-@pytest.mark.parametrize("busy", [["sleep", "600"], ["spin"]])
+@pytest.mark.parametrize("busy", [["sleep", "600"], ["spin"], ["hang_holding_the_gil"], ["stop"]])
 def test_no_process_outlives_a_killed_parent(busy):
+    """Not even one that holds the GIL or is stopped: no thread of it could notice."""
     paths = os.pathsep.join(path for path in sys.path if path)
     parent = subprocess.Popen(
         [sys.executable, "-c", PARENT, *busy], stdout=subprocess.PIPE, env={**os.environ, "PYTHONPATH": paths}

@@ -35,6 +35,7 @@ PLAYLISTS = {
 }
 
 NAMES = ["-x.mp4", "http:a.mp4", "a\nb.mp4", 'it\'s "so".mp4', "%d%(ext)s.mp4", "file:x.mp4", "concat:a|b", "ü é.mp4"]
+NAMES += ["a b; rm -rf 'x'.mp4", "...mp4", "-", "$(x)`y`&z.mp4", "\\n\t.mp4", "x" * 200]
 
 
 @pytest.mark.parametrize(("muxer", "codec", "expected"), CONTAINERS)

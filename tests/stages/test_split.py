@@ -11,7 +11,9 @@ import pytest
 
 from builder.detectors.adaptive import Adaptive
 from builder.detectors.fixed import Fixed
+from builder.errors import RunError
 from builder.media.decode import ScanSettings, scan
+from builder.media.evidence import EvidenceWriter, Row
 from builder.records import Failure, Scanned, Shots, SourceVideo
 from builder.stage import Context, Item
 from builder.stages.split import Split
@@ -74,7 +76,9 @@ def test_adaptive_finds_hard_cuts_and_a_single_shot_video_has_none(tmp_path: Pat
     row, context = scanned(tmp_path, [30, 40, 35])
     assert shots_of(Adaptive(), row, context).starts == (0, 30, 70)
     row, context = scanned(tmp_path, [60])
-    assert shots_of(Adaptive(), row, context) == Shots(row.video_id, "adaptive", (0,), (60,), ("",), (1.0,))
+    assert shots_of(Adaptive(), row, context) == Shots(
+        row.video_id, "adaptive", (0,), (60,), ("",), (1.0,), seen_on="48x27 thumbnails"
+    )
 
 
 def test_fixed_cuts_every_64_frames_and_loses_no_tail(tmp_path: Path) -> None:
@@ -103,10 +107,11 @@ def test_a_long_shot_becomes_equal_clips_of_at_most_max_s(tmp_path: Path) -> Non
 
 def test_short_shots_are_left_out_and_a_video_of_them_says_so(tmp_path: Path) -> None:
     row, context = scanned(tmp_path, [10, 40, 12])
-    clips = split(row, shots_of(Adaptive(), row, context), context, Split())
+    shots = shots_of(Adaptive(min_scene_s=0), row, context)
+    clips = split(row, shots, context, Split())
     assert isinstance(clips, list)
-    assert [(c.start_frame, c.end_frame) for c in clips] == [(10, 50)]
-    answer = split(row, shots_of(Adaptive(), row, context), context, Split(min_s=2.0))
+    assert [(c.start_frame, c.end_frame, c.shot) for c in clips] == [(10, 50, 1)]  # shots 0 and 2 have no clip
+    answer = split(row, shots, context, Split(min_s=2.0))
     assert isinstance(answer, Failure)
     assert answer.filtered
     assert "1.60 s" in answer.message
@@ -128,6 +133,64 @@ def test_listed_spans_bound_the_clips_and_cuts_divide_them(tmp_path: Path) -> No
     assert nothing.filtered and nothing.kind == "too_short"
     stage, other = Split(), replace(VIDEO, license="CC0-1.0")
     assert stage.digest(other) == stage.digest(VIDEO) != stage.digest(replace(VIDEO, starts_s=(1.0,), ends_s=(2.0,)))
+
+
+def written(folder: Path, pts: list[int], damaged: tuple[int, ...] = ()) -> tuple[Scanned, Context]:
+    """As a pass over a video with these timestamps (in 1/25 s) and damaged frames leaves it."""
+    name = f"written-{len(pts)}-{damaged}"
+    writer = EvidenceWriter(folder / name)
+    for frame, shown in enumerate(pts):
+        writer.add(Row(shown, key=frame == 0, damaged=frame in damaged), np.zeros((27, 48, 3), np.uint8))
+    writer.close()
+    row, context = scanned(folder, [2])
+    end = pts[-1] + 1
+    times = {"start_pts": pts[0], "end_pts": end, "time_base": "1/25", "duration_s": (end - pts[0]) / 25}
+    facts = {"frames": len(pts), "fps": len(pts) * 25 / (end - pts[0]), "damaged_frames": len(damaged)}
+    return replace(row, evidence=name, **times, **facts), context
+
+
+def one_shot(row: Scanned, **changes: Any) -> Shots:
+    return replace(Shots(row.video_id, "toy", (0,), (row.frames,), ("",), (1.0,)), **changes)
+
+
+def spans(row: Scanned, shots: Shots, context: Context, stage: Split) -> list[tuple[int, int]]:
+    return [(clip.start_frame, clip.end_frame) for clip in split(row, shots, context, stage)]
+
+
+def test_no_clip_holds_a_damaged_frame(tmp_path: Path) -> None:
+    row, context = written(tmp_path, list(range(100)), damaged=(0, 40, 41, 70))
+    assert spans(row, one_shot(row), context, Split(min_s=0.2)) == [(1, 40), (42, 70), (71, 100)]
+    assert spans(row, one_shot(row), context, Split(min_s=1.3)) == [(1, 40)]
+
+
+def test_trim_leaves_edges_alone_where_no_transition_was_seen(tmp_path: Path) -> None:
+    row, context = written(tmp_path, list(range(100)))
+    kinds = {"starts": (0, 20, 50, 80), "ends": (20, 50, 75, 100), "kinds": ("", "", "cut", "dissolve")}
+    shots = one_shot(row, **kinds, scores=(1.0,) * 4)
+    found = spans(row, shots, context, Split(min_s=0.2, trim_frames=3))
+    assert found == [(0, 20), (20, 47), (53, 72), (83, 100)]
+
+
+def test_pieces_are_equal_in_time_and_none_is_longer_than_max_s(tmp_path: Path) -> None:
+    pts = [*range(0, 50), *range(50, 150, 5)]  # 2 s at 25 fps, then 4 s at 5 fps
+    row, context = written(tmp_path, pts)
+    clips = split(row, one_shot(row), context, Split(min_s=0.2, max_s=2.0))
+    assert [(c.start_frame, c.end_frame) for c in clips] == [(0, 36), (36, 54), (54, 61), (61, 70)]
+    assert all(c.duration_s <= 2.0 for c in clips)
+    row, context = written(tmp_path, [*range(30), *range(500, 530)])  # frame 29 alone is shown for 19 s
+    assert spans(row, one_shot(row), context, Split(min_s=0, max_s=2.0)) == [(0, 29), (30, 60)]
+
+
+def test_evidence_that_is_gone_or_of_another_video_stops_the_run(tmp_path: Path) -> None:
+    row, context = written(tmp_path, list(range(100)))
+    for other in (replace(row, evidence="gone"), replace(row, frames=99), replace(row, start_pts=5)):
+        with pytest.raises(RunError, match="osd-build retry RUN scan"):
+            split(other, one_shot(row), context, Split())
+
+
+def test_a_video_of_one_shot_gives_a_clip(tmp_path: Path) -> None:
+    row, context = written(tmp_path, list(range(25)))
+    assert spans(row, one_shot(row), context, Split(min_s=1.0, trim_frames=5)) == [(0, 25)]
 
 
 @pytest.mark.parametrize("step", [3])

@@ -1,0 +1,119 @@
+"""Ours: hard cuts, dissolves and fades from thumbnails, by a small network trained on made transitions. CPU alone."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from builder.frames import Footage
+from builder.stage import settings
+from builder.stages.detect import CUT, DISSOLVE, FADE, Boundary, Detector
+
+if TYPE_CHECKING:
+    from builder.media.evidence import Evidence
+
+CHUNK = 2048  # frames looked at in one go: 8 MB of thumbnails
+LEAST_RUN = 3  # frames of a gradual transition
+EDGE = 0.25  # a transition reaches as far as its likelihood is this share of the threshold,
+MARGIN = 1, 8  # and so many frames more, plus its length over this: its first frames look like the shot's own
+LASTING = 4.0  # of `lasting_change`: less and the picture after is the one before, whatever passed meanwhile
+HOLD_S = 0.5  # a fade out and a fade in with less than this between them are one boundary
+
+Floats = NDArray[np.float32]
+Flags = NDArray[np.bool_]
+
+
+@settings
+class Auto(Detector):
+    """Cuts, dissolves and fades; flashes, exposure changes and fast pans are none.
+
+    `cut` and `gradual` are the least likelihoods, 0..1, of a hard cut and of a transition over several frames.
+    """
+
+    plugin: ClassVar[str] = "auto"
+
+    cut: Annotated[float, Field(gt=0, lt=1)] = 0.5
+    gradual: Annotated[float, Field(gt=0, lt=1)] = 0.6
+
+    def identity(self) -> Mapping[str, str]:
+        from builder.pretrained.transitions import weights_hash
+
+        return {"weights": weights_hash()}
+
+    def boundaries(self, footage: Footage) -> Sequence[Boundary]:
+        evidence = footage.evidence
+        cut, gradual, blank = (np.concatenate(part) for part in zip(*_likelihoods(evidence), strict=True))
+        hold = max(1, round(HOLD_S * footage.scan.fps))
+        runs = _joined_over_black(list(_runs(gradual, blank, self.gradual)), blank, hold)
+        lasting = [run for run in runs if run.kind == FADE or _lasts(evidence, run)]
+        return _settled(list(_peaks(cut, self.cut)), lasting, len(evidence))
+
+
+def _likelihoods(evidence: "Evidence") -> Iterator[tuple[Floats, Floats, Flags]]:
+    """Chunk by chunk, for every frame: of a hard cut, of a gradual transition, and whether it is blank."""
+    from builder.pretrained.differences import blank, differences
+    from builder.pretrained.transitions import REACH, TransitionNetwork
+
+    network = TransitionNetwork()
+    for first in range(0, len(evidence), CHUNK):
+        begin, end = max(0, first - REACH), min(len(evidence), first + CHUNK)
+        seen = differences(evidence.thumbs(begin, end + REACH))
+        wanted = slice(first - begin, end - begin)
+        cut, gradual = network(seen)
+        yield cut[wanted], gradual[wanted], blank(seen)[wanted]
+
+
+def _lasts(evidence: "Evidence", run: Boundary) -> bool:
+    from builder.pretrained.differences import lasting_change
+
+    before, after = max(0, run.start - 2), min(len(evidence) - 1, run.end + 1)
+    return lasting_change(evidence.thumbs(before, before + 1)[0], evidence.thumbs(after, after + 1)[0]) >= LASTING
+
+
+def _peaks(cut: Floats, threshold: float) -> Iterator[Boundary]:
+    """The frames that are likelier the first of a shot than the two before and after."""
+    for i in np.flatnonzero(cut >= threshold).tolist():
+        if i > 0 and cut[i] == cut[max(0, i - 2) : i + 3].max():
+            yield Boundary(i, i, CUT, round(float(cut[i]), 4))
+
+
+def _runs(gradual: Floats, blank: Flags, threshold: float) -> Iterator[Boundary]:
+    """Runs of frames that are likely enough, with what is nearly so around them; a fade has blank frames."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], gradual >= threshold * EDGE, [0]]).astype(np.int8)))
+    for start, end in edges.reshape(-1, 2).tolist():
+        best = float(gradual[start:end].max())
+        if best >= threshold and end - start >= LEAST_RUN:
+            kind = FADE if blank[max(0, start - 2) : end + 2].any() else DISSOLVE
+            yield Boundary(start, end, kind, round(best, 4))
+
+
+def _joined_over_black(runs: Sequence[Boundary], blank: Flags, hold: int) -> list[Boundary]:
+    joined: list[Boundary] = []
+    for run in runs:
+        before = joined[-1] if joined else None
+        if before and run.start - before.end <= hold and blank[before.end : run.start].all():
+            joined[-1] = Boundary(before.start, run.end, run.kind, max(before.score, run.score))
+        else:
+            joined.append(run)
+    return joined
+
+
+def _settled(cuts: list[Boundary], runs: Sequence[Boundary], frames: int) -> list[Boundary]:
+    """One boundary where both speak of the same: the cut, which is the surer sign. Transitions get their margin."""
+    alone = [run for run in runs if not any(run.start - 2 <= cut.start <= run.end + 1 for cut in cuts)]
+    ordered = sorted([*cuts, *alone], key=lambda boundary: (boundary.start, boundary.end))
+    before = [0, *(boundary.end for boundary in ordered)]
+    after = [*(boundary.start for boundary in ordered[1:]), frames]
+    return [_widened(*each) for each in zip(ordered, before, after, strict=False)]
+
+
+def _widened(run: Boundary, before: int, after: int) -> Boundary:
+    """The margin takes at most half of the way to a neighbour."""
+    if run.kind == CUT:
+        return run
+    margin = MARGIN[0] + (run.end - run.start) // MARGIN[1]
+    start = max(run.start - margin, (run.start + before) // 2)
+    end = min(run.end + margin, (run.end + after) // 2)
+    return Boundary(start, end, run.kind, run.score)
