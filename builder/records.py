@@ -194,8 +194,8 @@ class Shots(Record):
     detector: str
     starts: tuple[int, ...]
     ends: tuple[int, ...]
-    kinds: tuple[str, ...]
-    scores: tuple[float, ...]
+    kinds: tuple[str, ...] = ()
+    scores: tuple[float, ...] = ()
     seen_on: str = ""
 
 

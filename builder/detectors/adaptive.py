@@ -27,7 +27,6 @@ class Adaptive(Detector):
 
     plugin: ClassVar[str] = "adaptive"
     wants: ClassVar[tuple[str, ...]] = ("content",)
-    version: ClassVar[int] = 2
 
     threshold: Annotated[float, Field(gt=0)] = 3.0
     min_content: Annotated[float, Field(ge=0)] = 15.0

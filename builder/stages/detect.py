@@ -38,6 +38,7 @@ class Detector(Stage[Scanned, Shots]):
     reads: ClassVar[str] = "scan"
     writes: ClassVar[type[Shots]] = Shots
     grain: ClassVar[str] = "video"
+    version: ClassVar[int] = 2
     wants: ClassVar[tuple[str, ...]] = ()  # what `scan` is to keep beside the usual: "content"
 
     # -- required
