@@ -14,8 +14,9 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 
+from builder.digests import short_hash
 from builder.layout import Layout, bucket, covering
-from builder.records import Failure, Record, short_hash
+from builder.records import Failure, Record
 from builder.stage import Item, Stage
 from builder.storage import telling_of_full_disk
 from builder.table import Answer, Stamp, Table

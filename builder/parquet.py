@@ -10,8 +10,9 @@ from typing import Any, TypeVar
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from builder.digests import per_type
 from builder.errors import RunError
-from builder.records import Record, per_type
+from builder.records import Record
 from builder.storage import Storage
 
 R = TypeVar("R", bound=Record)

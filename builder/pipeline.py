@@ -11,11 +11,12 @@ from typing import Any
 from builder import registry, takedown
 from builder.conditions import parse
 from builder.config import Config, RunSettings
+from builder.digests import short_hash, utc_now
 from builder.engine import Job
 from builder.errors import ConfigError
 from builder.layout import Layout
 from builder.meter import Meter
-from builder.records import Score, SourceSpec, short_hash, utc_now
+from builder.records import Score, SourceSpec
 from builder.stage import Context, Stage
 from builder.stages import STAGES, Step
 from builder.stages.admit import Admit

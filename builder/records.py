@@ -5,23 +5,13 @@ range of parts. Fields gain defaults when they are added later: tables written b
 `FACT` records how something was obtained; it is no part of the row's digest, so a new value recomputes nothing.
 """
 
-import dataclasses
-import hashlib
-import json
 import typing
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from functools import cache
-from typing import Any, ClassVar, TypeVar, cast
+from typing import ClassVar
+
+from builder.digests import digested, per_type, short_hash
 
 FACT = {"fact": True}
-F = TypeVar("F", bound=Callable[..., Any])
-
-
-def per_type(function: F) -> F:
-    """functools.cache for a function of types, which mypy takes for unhashable when they are frozen dataclasses."""
-    return cast(F, cache(function))
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,14 +130,10 @@ class Scanned(Record):
 
     `width` and `height` are stored pixels, upright; `sar` ("num/den") is how wide one is for its height. `start_pts`
     and `end_pts` (exclusive) are in units of `time_base` seconds ("num/den"); fps = frames / duration. `interlaced`
-    when most frames are; `hdr` is "pq", "hlg" or "".
-
-    Of a file that breaks off the good head counts: `complete` is False, `lost` says why, and `lost_s` how many seconds
-    are missing (0: nobody knows). `decode_errors` counts packets lost and frames with holes; `damaged_frames` those and
-    all that were predicted from them, marked in the evidence.
-
-    Of the first sound: what the headers say, nothing where there is none; `audio_start_s` is after the first picture
-    (negative: before it).
+    when most frames are; `hdr` is "pq", "hlg" or "". Of a file that breaks off the good head counts: `complete` is
+    False, `lost` says why, `lost_s` how many seconds are missing (0: nobody knows). `decode_errors` counts packets lost
+    and frames with holes; `damaged_frames` those and all predicted from them. Of the first sound what headers say;
+    `audio_start_s` is after the first picture (negative: before it).
     """
 
     KEY: ClassVar[str] = "video_id"
@@ -311,23 +297,3 @@ class Failure(Record):
     message: str
     retryable: bool = False
     filtered: bool = False
-
-
-@per_type
-def digested(record: type[Any]) -> tuple[str, ...]:
-    return tuple(f.name for f in dataclasses.fields(record) if not f.metadata.get("fact"))
-
-
-def utc_now() -> str:
-    """As rows hold times: to the second."""
-    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def short_hash(value: Any) -> str:
-    """16 hex digits over a JSON-able value (tuples count as lists); floats by their shortest exact form."""
-    return hashlib.blake2b(json.dumps(value, sort_keys=True).encode(), digest_size=8).hexdigest()
-
-
-def content_id(sha256: str) -> str:
-    """The id of a thing by its content: 80 bits, fewer than 10^-8 collisions expected in 10^8 videos."""
-    return sha256[:20]

@@ -13,8 +13,8 @@ import pkgutil
 from importlib.metadata import entry_points
 from typing import Any, TypeVar
 
+from builder.digests import per_type
 from builder.errors import ConfigError
-from builder.records import per_type
 
 T = TypeVar("T")
 

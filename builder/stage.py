@@ -17,10 +17,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, cast, datacla
 import pydantic.dataclasses
 from pydantic import ConfigDict
 
+from builder.digests import short_hash
 from builder.errors import Filtered, ItemError, RunError
 from builder.layout import bucket
 from builder.meter import Meter
-from builder.records import Failure, Record, short_hash
+from builder.records import Failure, Record
 from builder.storage import Storage
 
 if TYPE_CHECKING:

@@ -21,10 +21,11 @@ from typing import Any, Generic, TypeVar, cast
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from builder.digests import short_hash
 from builder.errors import RunError
 from builder.layout import bucket
 from builder.parquet import FORMAT_VERSION, decode, encode, from_parquet, to_parquet
-from builder.records import Failure, Record, short_hash
+from builder.records import Failure, Record
 from builder.storage import Storage
 
 R = TypeVar("R", bound=Record)

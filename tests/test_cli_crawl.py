@@ -193,7 +193,9 @@ def test_a_dry_run_fetches_and_writes_nothing(tmp_path: Path, sites: StockSites,
     assert table["mixkit"][:5] == ["about", "3", "0", "4", "not"]
     assert table["list"][:3] == ["2", "0", "0"]
     assert table["folder"][:3] == ["1", "0", "0"]
-    assert all(line[-1] in ("s", "min", "h") for name, line in table.items() if name not in ("source", "nothing"))
+    assert all(
+        line[-1] in ("s", "min", "h") for name, line in table.items() if name not in ("source", "split", "nothing")
+    )
     assert [*tmp_path.rglob("*")] == before
     assert not sites.asked("/media/") and not site.requests
 

@@ -18,7 +18,7 @@ from packaging.utils import canonicalize_name
 ROOT = Path(__file__).parents[1]
 OURS = ("builder", "shards", "open_sora_dataset")
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-FOLDERS = ("builder", "shards", "tests", "examples", "benchmarks")
+FOLDERS = ("builder", "shards", "tests", "examples", "benchmarks", "training")
 SOURCES = [ROOT / "open_sora_dataset.py", *sorted(p for folder in FOLDERS for p in (ROOT / folder).rglob("*.py"))]
 
 

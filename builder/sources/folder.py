@@ -8,8 +8,9 @@ from dataclasses import field
 from pathlib import Path
 from typing import ClassVar
 
+from builder.digests import short_hash
 from builder.errors import ItemError
-from builder.records import Found, short_hash
+from builder.records import Found
 from builder.stage import Context, settings
 from builder.stages.find import Source
 

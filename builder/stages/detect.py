@@ -57,10 +57,13 @@ class Detector(Stage[Scanned, Shots]):
 
     # -- given
     def between(self, footage: Footage, boundaries: Sequence[Boundary], end: int | None = None) -> Shots:
-        """The spans between boundaries; the last one goes to frame `end`, or to the end of the video."""
+        """The spans between boundaries; the last one goes to frame `end`, or to the end of the video.
+
+        Boundaries that leave no frame to any shot are not believed: a video is at least one shot.
+        """
         before = [Boundary(0, 0, UNSEEN), *boundaries]
         ends = [*(b.start for b in before[1:]), footage.scan.frames if end is None else end]
-        spans = [(b, stop) for b, stop in zip(before, ends, strict=True) if b.end < stop]
+        spans = [(b, stop) for b, stop in zip(before, ends, strict=True) if b.end < stop] or [(before[0], ends[-1])]
         return Shots(
             footage.scan.video_id,
             self.plugin,

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import unquote_to_bytes
 
 from builder.budget import Share, as_bytes
+from builder.digests import content_id, short_hash
 from builder.errors import ItemError
-from builder.records import Failure, Fetched, Found, Listed, SourceVideo, content_id, short_hash
+from builder.records import Failure, Fetched, Found, Listed, SourceVideo
 from builder.stage import Context, Item, Stage, execution, settings
 from builder.storage import Storage
 from builder.web.address import shown, unsigned

@@ -17,10 +17,11 @@ import pyarrow as pa
 from pydantic import Field
 
 from builder import registry
+from builder.digests import content_id, short_hash
 from builder.errors import ItemError
 from builder.layout import found_parts
 from builder.parquet import decode, encode, from_parquet
-from builder.records import Failure, Found, SourceSpec, content_id, short_hash
+from builder.records import Failure, Found, SourceSpec
 from builder.stage import Context, Item, Stage, settings
 from builder.storage import Storage
 

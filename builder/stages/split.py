@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from pydantic import Field
 
+from builder.digests import short_hash
 from builder.errors import ConfigError, Filtered
 from builder.frames import Timeline
-from builder.records import Clip, Record, Scanned, Shots, SourceVideo, short_hash
+from builder.records import Clip, Record, Scanned, Shots, SourceVideo
 from builder.stage import Item, Stage, settings
 
 if TYPE_CHECKING:

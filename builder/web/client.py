@@ -17,9 +17,9 @@ from typing import Any, Self, TypeVar
 import httpx2
 import stamina
 
+from builder.digests import utc_now
 from builder.errors import Filtered, ItemError
 from builder.meter import Meter
-from builder.records import utc_now
 from builder.web import pace, pages
 from builder.web.access import Access
 from builder.web.address import masked, normalised, origin, shown

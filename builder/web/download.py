@@ -17,8 +17,8 @@ from typing import Any, BinaryIO
 
 import httpx2
 
+from builder.digests import utc_now
 from builder.errors import ItemError
-from builder.records import utc_now
 from builder.storage import telling_of_full_disk
 from builder.web.address import shown
 from builder.web.answers import Later, steady

@@ -48,3 +48,7 @@ def test_without_boundaries_the_video_is_one_shot() -> None:
 def test_the_frame_of_a_boundary() -> None:
     assert Boundary(20, 20).frame == 20
     assert Boundary(20, 31, DISSOLVE).frame == 25
+
+
+def test_boundaries_that_leave_no_frame_to_any_shot_are_not_believed() -> None:
+    assert shots_of(Boundary(0, 12, FADE), frames=12) == [(0, 12, "", 1.0)]

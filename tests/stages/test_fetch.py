@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 
+from builder.digests import content_id
 from builder.errors import ItemError
 from builder.meter import Meter, News
-from builder.records import Failure, Fetched, Found, SourceVideo, content_id
+from builder.records import Failure, Fetched, Found, SourceVideo
 from builder.stage import Context, Item
 from builder.stages.fetch import Fetch, local_path, open_media
 from loopback import Answer, Site, video
