@@ -10,12 +10,13 @@ from builder.errors import RunError
 from builder.figures import one_line
 from builder.pipeline import Run, check_conditions
 from builder.progress import Progress, show_funnel
-from builder.records import Fetched, Found
+from builder.records import Fetched, Found, Scanned
 from builder.report.funnel import Count, funnel
 from builder.retry import forget_downloads, forget_lost
 from builder.table import Table
 
 OK, SOME_FAILED = 0, 3
+TOLD = 3  # videos named in a note
 
 
 def open_run(folder: Path, overrides: Sequence[str] = ()) -> Run:
@@ -49,7 +50,8 @@ def execute(
         return OK
     counts = [count for count in funnel(run) if count.table in wanted]
     show_funnel(counts)
-    for note in liberties(run) if "crawl" in verbs else ():
+    notes = [*(liberties(run) if "crawl" in verbs else ()), *(broken_off(run) if "split" in verbs else ())]
+    for note in notes:
         print(note, file=sys.stderr)  # noqa: T201
     code = report(counts, run)
     if "pack" in verbs:
@@ -96,6 +98,15 @@ def liberties(run: Run) -> Iterator[str]:
         yield "note: web.allow_private_hosts is on; lists could reach hosts of your own network"
     if not run.web.robots:
         yield "note: web.robots is off; robots.txt and X-Robots-Tag were not looked at"
+
+
+def broken_off(run: Run) -> Iterator[str]:
+    """Which videos are kept in part."""
+    heads = [row for row in Table(run.storage, "scan", Scanned).rows() if not row.complete]
+    if heads:
+        videos = "1 video breaks" if len(heads) == 1 else f"{len(heads)} videos break"
+        named = "; ".join(f"{row.id}: {row.lost}" for row in heads[:TOLD]) + ("; ..." if len(heads) > TOLD else "")
+        yield f"note: {videos} off, the good head is kept: {named}"
 
 
 def leads() -> bool:

@@ -92,6 +92,7 @@ def test_every_odd_name_and_both_of_one_stem_are_there(zoo: Zoo) -> None:
 def test_the_good_head_of_a_truncated_file_is_kept_and_the_row_says_so(zoo: Zoo) -> None:
     broken = [row for row in zoo.rows("scan", Scanned) if isinstance(row, Scanned) and not row.complete]
     assert len(broken) == 1 and broken[0].lost.startswith("truncated after") and 0 < broken[0].lost_s < 4
+    assert f"1 video breaks off, the good head is kept: {broken[0].id}: truncated after" in zoo.result.stderr
     ends = [row.end_frame for row in zoo.rows("split", Clip) if isinstance(row, Clip) and row.video_id == broken[0].id]
     assert ends and max(ends) <= broken[0].frames < 100
 
