@@ -1,15 +1,17 @@
 """How well and how cheaply shots are found: `osd-build shots` against PySceneDetect's own command, on the same files.
 
-    python benchmarks/split.py CORPUS [CORPUS ...] [--rounds 3] [--also transnet]
+    python benchmarks/split.py [CORPUS ...] [--rounds 3] [--also transnet]
 
-CORPUS is a folder of NAME.mp4 beside NAME.json, as benchmarks/shot_corpus.py makes them. Every tool reads the same
-files in turn; user and system time of its processes are counted, with the time it takes to start (measured on a video
+CORPUS is a folder of NAME.mp4 beside NAME.json, as benchmarks/shot_corpus.py makes them; without one a small one is made
+of the demo's footage. Every tool reads the same files in turn (plain decoding too, if `ffmpeg` is there); user and system time of its processes are counted, with the time it takes to start (measured on a video
 of two frames) apart. Scores are pooled over all files, with a 95 % interval of F1 from resampling whole videos.
 """
 
 import argparse
 import csv
+import ctypes
 import json
+import os
 import random
 import resource
 import subprocess
@@ -17,15 +19,20 @@ import sys
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
+from shutil import which
 from statistics import median
 from typing import Any
 
 import av
 import numpy as np
+import shot_corpus
 
 BIN = Path(sys.executable).parent
+SINGLE = [Path(".venv/demo-videos", name) for name in ("bunny.mp4", "carphone.mp4")]
+PR_SET_CHILD_SUBREAPER = 36  # prctl(2)
 SAMPLES = 2000  # of the bootstrap
 Found = dict[Path, list[int]]
 Truth = dict[str, Any]
@@ -64,6 +71,10 @@ def decoded(videos: Sequence[Path]) -> Found:
 
 
 def children_s() -> float:
+    """Of all descendants so far; those whose parent went first (decoders, the fork server) are ours to wait for."""
+    with suppress(ChildProcessError):
+        while True:
+            os.wait()
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime
 
@@ -124,14 +135,26 @@ def two_frames(folder: Path) -> Path:
     return path
 
 
+def small_corpus() -> Path:
+    folder = Path(tempfile.mkdtemp(prefix="shots-"))
+    for number in range(3):
+        edit = shot_corpus.edited(SINGLE, random.Random(number), 25, (640, 360))
+        shot_corpus.write(folder / f"{number}.mp4", edit.frames, 25, 60)
+        truth = {"fps": 25, "frames": len(edit.frames), "boundaries": edit.boundaries, "distractors": edit.distractors}
+        (folder / f"{number}.json").write_text(json.dumps(truth))
+    return folder
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("corpora", type=Path, nargs="+")
+    parser.add_argument("corpora", type=Path, nargs="*")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--also", action="append", default=[], help="another of our detectors")
     given = parser.parse_args()
-    truths = {p.with_suffix(".mp4"): json.loads(p.read_text()) for c in given.corpora for p in sorted(c.glob("*.json"))}
-    tools = {"ffmpeg -threads 1 -f null": decoded}
+    ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1)
+    corpora = given.corpora or [small_corpus()]
+    truths = {p.with_suffix(".mp4"): json.loads(p.read_text()) for c in corpora for p in sorted(c.glob("*.json"))}
+    tools = {"ffmpeg -threads 1 -f null": decoded} if which("ffmpeg") else {}
     tools |= {f"scenedetect {name}": pyscenedetect(name) for name in ("content", "adaptive")}
     tools |= {f"osd-build {name}": ours(name) for name in ["auto", *given.also]}
     frames = sum(truth["frames"] for truth in truths.values())
@@ -144,7 +167,7 @@ def main() -> None:
         for name, find in tools.items():
             cpu_s, found[name] = timed(find, list(truths))
             spent[name].append(cpu_s)
-    for name in list(tools)[1:]:
+    for name in (name for name in tools if tools[name] is not decoded):
         report(name, truths, found[name])
     with tempfile.TemporaryDirectory() as folder:
         tiny = two_frames(Path(folder))
