@@ -2,9 +2,10 @@
 
     python benchmarks/split.py [CORPUS ...] [--rounds 3] [--also transnet]
 
-CORPUS is a folder of NAME.mp4 beside NAME.json, as benchmarks/shot_corpus.py makes them; without one a small one is made
-of the demo's footage. Every tool reads the same files in turn (plain decoding too, if `ffmpeg` is there); user and system time of its processes are counted, with the time it takes to start (measured on a video
-of two frames) apart. Scores are pooled over all files, with a 95 % interval of F1 from resampling whole videos.
+CORPUS is a folder of NAME.mp4 beside NAME.json, as benchmarks/shot_corpus.py makes them; without one a small one is
+made of the demo's footage. Every tool reads the same files in turn (plain decoding too, if `ffmpeg` is there); user and
+system time of its processes are counted, with the time it takes to start (measured on a video of two frames) apart.
+Scores are pooled over all files, with a 95 % interval of F1 from resampling whole videos.
 """
 
 import argparse
