@@ -114,6 +114,13 @@ def write(path: Path, frames: list[Picture], fps: int, gop: int) -> None:
         container.mux(stream.encode(None))
 
 
+def save(path: Path, edit: Edit, fps: int, gop: int) -> None:
+    """The video at `path`, and what is true of it beside it."""
+    write(path, edit.frames, fps, gop)
+    truth = {"fps": fps, "frames": len(edit.frames), "gop": gop, "boundaries": edit.boundaries}
+    path.with_suffix(".json").write_text(json.dumps(truth | {"distractors": edit.distractors}, indent=1) + "\n")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path)
@@ -129,9 +136,7 @@ def main() -> None:
         fps, gop = rng.choice([24, 25, 30]), rng.choice([24, 60, 250])
         edit = edited(given.shots, rng, fps, (width, height))
         path = given.out / f"{given.size}-{given.seed}-{number:03d}.mp4"
-        write(path, edit.frames, fps, gop)
-        truth = {"fps": fps, "frames": len(edit.frames), "gop": gop, "boundaries": edit.boundaries}
-        path.with_suffix(".json").write_text(json.dumps(truth | {"distractors": edit.distractors}, indent=1) + "\n")
+        save(path, edit, fps, gop)
         print(f"{path}: {len(edit.frames)} frames, {len(edit.boundaries)} boundaries")
 
 

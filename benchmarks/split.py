@@ -140,9 +140,7 @@ def small_corpus() -> Path:
     folder = Path(tempfile.mkdtemp(prefix="shots-"))
     for number in range(3):
         edit = shot_corpus.edited(SINGLE, random.Random(number), 25, (640, 360))
-        shot_corpus.write(folder / f"{number}.mp4", edit.frames, 25, 60)
-        truth = {"fps": 25, "frames": len(edit.frames), "boundaries": edit.boundaries, "distractors": edit.distractors}
-        (folder / f"{number}.json").write_text(json.dumps(truth))
+        shot_corpus.save(folder / f"{number}.mp4", edit, 25, 60)
     return folder
 
 

@@ -1,5 +1,6 @@
 """What the decode pass kept of a video, for whoever looks at it later: nothing here decodes video."""
 
+from collections.abc import Iterator
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -56,8 +57,15 @@ class Timeline:
             raise gone(storage, scan.evidence)
         numerator, denominator = (int(n) for n in scan.time_base.split("/"))
         self.times_s = (self.pts - scan.start_pts) * numerator / denominator
-        edges = np.flatnonzero(np.diff(np.r_[0, ~damaged, 0].astype(np.int8))).tolist()
-        self.intact = list(zip(edges[::2], edges[1::2], strict=True))
+        self.intact = list(runs(~damaged))
+
+
+def runs(flags: "NDArray[Any]") -> Iterator[tuple[int, int]]:
+    """Where `flags` are set: first <= i < end."""
+    import numpy as np
+
+    edges = np.flatnonzero(np.diff(np.r_[0, flags.astype(np.int8), 0]))
+    yield from zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True)
 
 
 class Frames(Footage):

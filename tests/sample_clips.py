@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from builder.frames import Frames
+from builder.frames import Footage, Frames
 from builder.media.decode import ScanSettings, scan
 from builder.records import Clip, Record, Scanned, Verdict
 from builder.stage import Context, Item
@@ -35,6 +35,10 @@ class Sample:
     def context(self) -> Context:
         return Context(self.storage)
 
+    @property
+    def footage(self) -> Footage:
+        return Footage(self.scan, self.storage)
+
     def frames(self) -> Frames:
         return Frames(self.clip, self.scan, self.storage)
 
@@ -48,10 +52,10 @@ class Sample:
         return Item(Verdict(self.clip.clip_id, kept=True), "digest", joined)
 
 
-def sample(video: Path, folder: Path) -> Sample:
+def sample(video: Path, folder: Path, settings: ScanSettings | None = None) -> Sample:
     """Scan a video into `folder`."""
     name = video.stem.lower()
-    facts = scan(video, folder / f"{name}.evidence", folder / f"{name}.strip", ScanSettings())
+    facts = scan(video, folder / f"{name}.evidence", folder / f"{name}.strip", settings or ScanSettings())
     clip = Clip(
         clip_id=name,
         video_id=name,
@@ -65,22 +69,7 @@ def sample(video: Path, folder: Path) -> Sample:
         width=facts.width,
         height=facts.height,
     )
-    scanned = Scanned(
-        video_id=name,
-        frames=facts.frames,
-        width=facts.width,
-        height=facts.height,
-        fps=facts.fps,
-        duration_s=facts.duration_s,
-        start_pts=facts.start_pts,
-        end_pts=facts.end_pts,
-        time_base=facts.time_base,
-        vfr=facts.vfr,
-        decode_errors=0,
-        strip_frames=0,
-        evidence=f"{name}.evidence",
-        strip=f"{name}.strip",
-    )
+    scanned = Scanned(name, **vars(facts), evidence=f"{name}.evidence", strip=f"{name}.strip")
     return Sample(clip, scanned, Storage(folder))
 
 

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from builder.frames import Footage
+from builder.frames import Footage, runs
 from builder.stage import settings
 from builder.stages.detect import CUT, DISSOLVE, FADE, Boundary, Detector
 
@@ -46,8 +46,8 @@ class Auto(Detector):
         evidence = footage.evidence
         cut, gradual, blank = (np.concatenate(part) for part in zip(*_likelihoods(evidence), strict=True))
         hold = max(1, round(HOLD_S * footage.scan.fps))
-        runs = _joined_over_black(list(_runs(gradual, blank, self.gradual)), blank, hold)
-        lasting = [run for run in runs if run.kind == FADE or _lasts(evidence, run)]
+        graduals = _joined_over_black(list(_graduals(gradual, blank, self.gradual)), blank, hold)
+        lasting = [run for run in graduals if run.kind == FADE or _lasts(evidence, run)]
         return _settled(list(_peaks(cut, self.cut)), lasting, len(evidence))
 
 
@@ -79,19 +79,18 @@ def _peaks(cut: Floats, threshold: float) -> Iterator[Boundary]:
             yield Boundary(i, i, CUT, round(float(cut[i]), 4))
 
 
-def _runs(gradual: Floats, blank: Flags, threshold: float) -> Iterator[Boundary]:
+def _graduals(gradual: Floats, blank: Flags, threshold: float) -> Iterator[Boundary]:
     """Runs of frames that are likely enough, with what is nearly so around them; a fade has blank frames."""
-    edges = np.flatnonzero(np.diff(np.concatenate([[0], gradual >= threshold * EDGE, [0]]).astype(np.int8)))
-    for start, end in edges.reshape(-1, 2).tolist():
+    for start, end in runs(gradual >= threshold * EDGE):
         best = float(gradual[start:end].max())
         if best >= threshold and end - start >= LEAST_RUN:
             kind = FADE if blank[max(0, start - 2) : end + 2].any() else DISSOLVE
             yield Boundary(start, end, kind, round(best, 4))
 
 
-def _joined_over_black(runs: Sequence[Boundary], blank: Flags, hold: int) -> list[Boundary]:
+def _joined_over_black(graduals: Sequence[Boundary], blank: Flags, hold: int) -> list[Boundary]:
     joined: list[Boundary] = []
-    for run in runs:
+    for run in graduals:
         before = joined[-1] if joined else None
         if before and run.start - before.end <= hold and blank[before.end : run.start].all():
             joined[-1] = Boundary(before.start, run.end, run.kind, max(before.score, run.score))
@@ -100,9 +99,9 @@ def _joined_over_black(runs: Sequence[Boundary], blank: Flags, hold: int) -> lis
     return joined
 
 
-def _settled(cuts: list[Boundary], runs: Sequence[Boundary], frames: int) -> list[Boundary]:
+def _settled(cuts: list[Boundary], graduals: Sequence[Boundary], frames: int) -> list[Boundary]:
     """One boundary where both speak of the same: the cut, which is the surer sign. Transitions get their margin."""
-    alone = [run for run in runs if not any(run.start - 2 <= cut.start <= run.end + 1 for cut in cuts)]
+    alone = [run for run in graduals if not any(run.start - 2 <= cut.start <= run.end + 1 for cut in cuts)]
     ordered = sorted([*cuts, *alone], key=lambda boundary: (boundary.start, boundary.end))
     before = [0, *(boundary.end for boundary in ordered)]
     after = [*(boundary.start for boundary in ordered[1:]), frames]

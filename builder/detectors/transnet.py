@@ -5,7 +5,7 @@ is one boundary; the second says how far it reaches. What the thresholds below t
 transitions and on labelled footage: hard cuts have an extent of one frame, dissolves and fades of 4 to 31.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import Field
 
-from builder.frames import Footage
+from builder.frames import Footage, runs
 from builder.records import Failure, Scanned, Shots
 from builder.stage import Item, Resources, execution, settings
 from builder.stages.detect import CUT, DISSOLVE, FADE, Boundary, Detector
@@ -88,14 +88,6 @@ def transitions(evidence: "Evidence", probabilities: "NDArray[Any]", threshold: 
         if before < one.end <= last + 1 and 0 < one.frame <= last:
             found.append(replace(one, score=round(float(probabilities[peak, 0]), 4)))
     return found
-
-
-def runs(flags: "NDArray[Any]") -> Iterator[tuple[int, int]]:
-    """Where `flags` are set: first <= i < end."""
-    import numpy as np
-
-    edges = np.flatnonzero(np.diff(np.r_[0, flags.astype(np.int8), 0]))
-    yield from zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True)
 
 
 def extent(flags: "NDArray[Any]", first: int, end: int) -> tuple[int, int]:

@@ -6,9 +6,8 @@ from pathlib import Path
 import pytest
 
 from builder.frames import Footage
-from builder.media.decode import ScanSettings, scan
-from builder.records import Scanned
-from builder.storage import Storage
+from builder.media.decode import ScanSettings
+from sample_clips import sample
 
 Look = Callable[..., Footage]
 
@@ -18,9 +17,8 @@ def look(tmp_path: Path) -> Look:
     """The footage of a video; with `content` the pass also takes PySceneDetect's statistic."""
 
     def scanned(video: Path, content: bool = False) -> Footage:
-        names = [f"{video.stem}-{content}.{kind}" for kind in ("evidence", "strip")]
-        facts = scan(video, *(tmp_path / name for name in names), ScanSettings(content=content))
-        row = Scanned(video.stem, **vars(facts), evidence=names[0], strip=names[1])
-        return Footage(row, Storage(tmp_path))
+        folder = tmp_path / f"content-{content}"
+        folder.mkdir(exist_ok=True)
+        return sample(video, folder, ScanSettings(content=content)).footage
 
     return scanned

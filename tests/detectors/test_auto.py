@@ -24,7 +24,7 @@ Find = Callable[[Sequence[Image]], Sequence[Boundary]]
 def find(tmp_path: Path) -> Find:
     def found(pictures: Sequence[Image]) -> Sequence[Boundary]:
         sample = made(tmp_path, pictures)
-        return Auto().boundaries(Footage(sample.scan, sample.storage))
+        return Auto().boundaries(sample.footage)
 
     return found
 
@@ -122,7 +122,7 @@ def test_a_video_of_two_frames(find: Find) -> None:
 def test_it_is_the_same_however_much_is_looked_at_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pictures = dissolved([*shot(18, 70), *shot(19, 75)], [*shot(20, 130), *shot(21, 60)], 12)
     sample = made(tmp_path, pictures)
-    footage = Footage(sample.scan, sample.storage)
+    footage = sample.footage
     whole = Auto().boundaries(footage)
     assert [b.kind for b in whole] == ["cut", "dissolve", "cut"]
     monkeypatch.setattr(auto, "CHUNK", 50)
