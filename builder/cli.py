@@ -146,6 +146,9 @@ def shots(
         Path | None,
         typer.Option(metavar="PNG", help="Draw frames with the boundaries marked; of several videos PNG-1 and so on."),
     ] = None,
+    key_frames_first: Annotated[
+        bool, typer.Option("--key-frames-first", help="Decode only where key frames differ: for single-shot footage.")
+    ] = False,
 ) -> None:
     """Print where the shots of videos begin: cuts, dissolves, fades. Nothing is kept."""
     from builder.figures import one_line
@@ -153,7 +156,7 @@ def shots(
     from builder.shots import find_shots, make_detector
 
     failed = False
-    for found in find_shots(videos, make_detector(detector, settings or ()), preview):
+    for found in find_shots(videos, make_detector(detector, settings or ()), preview, key_frames_first):
         if isinstance(found, Failure):
             failed = True
             typer.echo(f"{found.kind}: {one_line(found.message)}", err=True)

@@ -132,8 +132,8 @@ class Scanned(Record):
     and `end_pts` (exclusive) are in units of `time_base` seconds ("num/den"); fps = frames / duration. `interlaced`
     when most frames are; `hdr` is "pq", "hlg" or "". Of a file that breaks off the good head counts: `complete` is
     False, `lost` says why, `lost_s` how many seconds are missing (0: nobody knows). `decode_errors` counts packets lost
-    and frames with holes; `damaged_frames` those and all predicted from them. Of the first sound what headers say;
-    `audio_start_s` is after the first picture (negative: before it).
+    and frames with holes; `damaged_frames` those and all predicted from them; `unseen_frames` were not decoded (`scan`
+    with key frames first). Of the first sound what headers say; `audio_start_s` is after the first picture.
     """
 
     KEY: ClassVar[str] = "video_id"
@@ -156,6 +156,7 @@ class Scanned(Record):
     hdr: str = ""
     bit_depth: int = 8
     damaged_frames: int = 0
+    unseen_frames: int = 0
     complete: bool = True
     lost_s: float = 0.0
     lost: str = ""

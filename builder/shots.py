@@ -1,11 +1,12 @@
 """What `osd-build shots` does: the boundaries of single videos, outside of any run. Nothing is left behind."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from builder import registry
 from builder.config import Config, apply
@@ -17,6 +18,9 @@ from builder.records import Failure, Scanned, Shots
 from builder.stage import Context, Item
 from builder.stages.detect import CUT, Detector
 from builder.storage import Storage
+
+if TYPE_CHECKING:
+    from builder.media.decode import ScanSettings
 
 LONGEST_S = 3600.0  # for one video, as `scan` has it
 
@@ -69,21 +73,32 @@ def make_detector(name: str, settings: Sequence[str]) -> Detector:
     return Config(Path("the command line"), values, "", overrides).build(found, "detect", values.get("detect", {}))
 
 
-def find_shots(videos: Sequence[Path], detector: Detector, preview: Path | None = None) -> Iterator[Report | Failure]:
-    """A report or a failure for each video, in order; with `preview` a contact sheet of each is drawn."""
+def find_shots(
+    videos: Sequence[Path], detector: Detector, preview: Path | None = None, key_frames_first: bool = False
+) -> Iterator[Report | Failure]:
+    """A report or a failure for each video, in order; with `preview` a contact sheet of each is drawn.
+
+    `key_frames_first` as in `[scan]`.
+    """
+    from builder.media.decode import ScanSettings
+
+    settings = ScanSettings(content="content" in detector.wants, key_frames_first=key_frames_first)
     with TemporaryDirectory(prefix="osd-build-shots-") as folder:
         context = Context(Storage(Path(folder)), base=Path.cwd(), device=device_for(detector))
         try:
             with detector.opened(context):
                 for number, video in enumerate(videos, 1):
-                    yield one(number, video, detector, context, sheet_name(preview, number, len(videos)))
+                    decode = partial(scanned, number, video, settings, context)
+                    yield one(video, decode, detector, context, sheet_name(preview, number, len(videos)))
         finally:
             context.close()
 
 
-def one(number: int, video: Path, detector: Detector, context: Context, sheet: Path | None) -> Report | Failure:
+def one(
+    video: Path, decode: Callable[[], Scanned], detector: Detector, context: Context, sheet: Path | None
+) -> Report | Failure:
     try:
-        scan = scanned(number, video, "content" in detector.wants, context)
+        scan = decode()
         [answer] = detector.batch([Item(scan, "")])
     except ItemError as error:
         return Failure(str(video), error.kind, error.message)
@@ -104,13 +119,12 @@ def one(number: int, video: Path, detector: Detector, context: Context, sheet: P
     return Report(str(video), scan.fps, scan.frames, boundaries, note)
 
 
-def scanned(number: int, video: Path, content: bool, context: Context) -> Scanned:
+def scanned(number: int, video: Path, settings: "ScanSettings", context: Context) -> Scanned:
     """The decode pass, in the guarded child."""
-    from builder.media.decode import ScanSettings, scan
+    from builder.media.decode import scan
 
     names = [f"{number}.evidence", f"{number}.strip"]
     paths = [context.storage.path(name) for name in names]
-    settings = ScanSettings(content=content)
     facts = context.guard.call(scan, video.absolute(), *paths, settings, wall_s=LONGEST_S, cpu_s=LONGEST_S)
     return Scanned(str(number), **vars(facts), evidence=names[0], strip=names[1])
 

@@ -52,17 +52,34 @@ class Auto(Detector):
 
 
 def _likelihoods(evidence: "Evidence") -> Iterator[tuple[Floats, Floats, Flags]]:
-    """Chunk by chunk, for every frame: of a hard cut, of a gradual transition, and whether it is blank."""
+    """Chunk by chunk, for every frame: of a hard cut, of a gradual transition, and whether it is blank.
+
+    Nothing happens where no two frames in a row were decoded.
+    """
     from builder.pretrained.differences import blank, differences
     from builder.pretrained.transitions import REACH, TransitionNetwork
 
     network = TransitionNetwork()
-    for first in range(0, len(evidence), CHUNK):
-        begin, end = max(0, first - REACH), min(len(evidence), first + CHUNK)
-        seen = differences(evidence.thumbs(begin, end + REACH))
-        wanted = slice(first - begin, end - begin)
-        cut, gradual = network(seen)
-        yield cut[wanted], gradual[wanted], blank(seen)[wanted]
+    done = 0
+    for start, stop in looked_at(evidence.seen):
+        yield nothing(start - done)
+        for first in range(start, stop, CHUNK):
+            begin, end = max(start, first - REACH), min(stop, first + CHUNK)
+            seen = differences(evidence.thumbs(begin, min(stop, end + REACH)))
+            wanted = slice(first - begin, end - begin)
+            cut, gradual = network(seen)
+            yield cut[wanted], gradual[wanted], blank(seen)[wanted]
+        done = stop
+    yield nothing(len(evidence) - done)
+
+
+def looked_at(seen: Flags) -> Iterator[tuple[int, int]]:
+    """Runs of at least two frames that were decoded."""
+    yield from ((start, stop) for start, stop in runs(seen) if stop - start > 1)
+
+
+def nothing(frames: int) -> tuple[Floats, Floats, Flags]:
+    return np.zeros(frames, np.float32), np.zeros(frames, np.float32), np.zeros(frames, bool)
 
 
 def _lasts(evidence: "Evidence", run: Boundary) -> bool:

@@ -1,7 +1,7 @@
 """The one decode pass over a source video: evidence of every frame, a strip of a few, and the facts."""
 
 from array import array
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from builder.media.content import Content
 from builder.media.evidence import THUMB_BYTES, EvidenceWriter, Row, StripWriter
 from builder.media.frames import FrameReader, quarter_turns, upright_size
 from builder.media.guard import short_of_memory
+from builder.media.key_frames import KeyFramesFirst, Undecidable
 from builder.media.pictures import Pictures, Thumbnail, pixel_shape, transfer
 from builder.media.signals import Bytes, Sharpness
 from builder.media.sniff import open_video, video_stream
@@ -32,8 +33,9 @@ LEAST_FRAMES = 2  # fewer are no moving picture
 class ScanSettings:
     """`strip_change`: difference (0..255) to the last strip frame that adds one.
 
-    `min_intact` is the least share of the packets read that must give frames without damage. `threads` and `content`
-    (also take PySceneDetect's statistic) change nothing else of what is written.
+    `min_intact` is the least share of the packets read that must give frames without damage. With `key_frames_first`
+    only what may hold the end of a shot is decoded. `threads` and `content` (also take PySceneDetect's statistic)
+    change nothing else of what is written.
     """
 
     strip_fps: float = 2.0
@@ -44,6 +46,7 @@ class ScanSettings:
     max_pixels: int = 8192 * 4320  # the largest size in use (DCI 8K): about 50 MB a frame, 1 GB with its references
     max_frames: int = 1 << 24  # 77 hours at 60 fps
     min_intact: float = 0.05
+    key_frames_first: bool = False
     threads: int = 1
     content: bool = False
 
@@ -53,6 +56,7 @@ class ScanFacts:
     """What the pass counted; the fields are those of `builder.records.Scanned`, which says what they mean."""
 
     frames: int
+    unseen_frames: int
     width: int
     height: int
     fps: float
@@ -87,6 +91,8 @@ def scan(path: Path, evidence: Path, strip: Path, settings: ScanSettings) -> Sca
     try:
         with open_video(path, settings.max_pixels) as container:
             return _Pass(path, container, settings).run(evidence, strip)
+    except Undecidable:
+        return scan(path, evidence, strip, replace(settings, key_frames_first=False))
     except BaseException:
         evidence.unlink(missing_ok=True)
         strip.unlink(missing_ok=True)
@@ -103,10 +109,12 @@ class _Pass:
         if self.size[0] * self.size[1] > settings.max_pixels:
             what = f"{path}: {self.size[0]}x{self.size[1]} is over max_pixels; raise it to accept the video"
             raise ItemError("too_large", what)
-        self.reader = FrameReader(container, self.stream, settings.threads)
+        self.thumbnail = Thumbnail()
+        first = KeyFramesFirst.of(path, container, self._thumb) if settings.key_frames_first else None
+        self.reader = first or FrameReader(container, self.stream, settings.threads)
         self.sar = pixel_shape(self.stream.sample_aspect_ratio)
         self.pts = array("q")
-        self.turns = self.last_duration = self.interlaced = self.bit_depth = 0
+        self.seen = self.turns = self.last_duration = self.interlaced = self.bit_depth = 0
         self.hdr = ""
 
     def run(self, evidence: Path, strip: Path) -> ScanFacts:
@@ -125,15 +133,19 @@ class _Pass:
         return facts
 
     def _decode(self, rows: EvidenceWriter, images: StripWriter) -> None:
-        settings, thumbnail, sharpness = self.settings, Thumbnail(), Sharpness()
+        settings, sharpness = self.settings, Sharpness()
         content = Content() if settings.content else None
         picker = _StripPicker(settings, self.reader.time_base, self.sar, images)
         for frame, pts in self.reader:
+            if frame is None:
+                rows.skip(pts)
+                self.pts.append(pts)
+                continue
             if self.pts:
                 self._check(frame)
             else:
                 self._begin(frame)
-            thumb = thumbnail.of(frame, self.turns)
+            thumb = self.thumbnail.of(frame, self.turns)
             row = Row(pts, frame.key_frame, self.reader.damaged, frame.pict_type == PictureType.B, sharpness.of(frame))
             if content:
                 row.deltas = content.of(frame, self.turns)
@@ -141,7 +153,11 @@ class _Pass:
             picker.offer(frame, len(self.pts), pts, thumb)
             self.pts.append(pts)
             self.last_duration = frame.duration
+            self.seen += 1
             self.interlaced += frame.interlaced_frame
+
+    def _thumb(self, frame: VideoFrame) -> Bytes:
+        return self.thumbnail.of(frame, quarter_turns(frame.rotation))
 
     def _begin(self, frame: VideoFrame) -> None:
         self.size, self.turns = (frame.width, frame.height), quarter_turns(frame.rotation)
@@ -170,6 +186,7 @@ class _Pass:
         missing = loss(self.path, self.container, self.reader.packets, duration_s)
         return ScanFacts(
             frames=len(pts),
+            unseen_frames=len(pts) - self.seen,
             width=width,
             height=height,
             fps=len(pts) / duration_s,
@@ -181,7 +198,7 @@ class _Pass:
             decode_errors=self.reader.errors,
             strip_frames=strip_frames,
             sar=f"{sar.numerator}/{sar.denominator}",
-            interlaced=2 * self.interlaced > len(pts),
+            interlaced=2 * self.interlaced > self.seen,
             hdr=self.hdr,
             bit_depth=self.bit_depth,
             damaged_frames=damaged_frames,

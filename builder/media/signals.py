@@ -26,6 +26,7 @@ SHIFT_ROWS = slice(1, 25)  # an even number: with 27 rows cv2.phaseCorrelate is 
 Bytes = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]
 SIGNALS = ("luma", "diff", "black", "shift_x", "shift_y", "response", "residual")
+ALONE = frozenset(["luma", "black"])  # of a frame by itself; the others compare it with the one before
 
 
 def signals(thumbs: Bytes, before: Bytes | None) -> dict[str, Floats]:

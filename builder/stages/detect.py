@@ -59,8 +59,12 @@ class Detector(Stage[Scanned, Shots]):
     def between(self, footage: Footage, boundaries: Sequence[Boundary], end: int | None = None) -> Shots:
         """The spans between boundaries; the last one goes to frame `end`, or to the end of the video.
 
-        Boundaries that leave no frame to any shot are not believed: a video is at least one shot.
+        Boundaries beside frames that were not decoded are not believed, nor such that leave no frame to any shot: a
+        video is at least one shot.
         """
+        if footage.scan.unseen_frames:
+            seen = footage.evidence.seen
+            boundaries = [b for b in boundaries if b.kind == UNSEEN or seen[b.start - 1 : b.end + 1].all()]
         before = [Boundary(0, 0, UNSEEN), *boundaries]
         ends = [*(b.start for b in before[1:]), footage.scan.frames if end is None else end]
         spans = [(b, stop) for b, stop in zip(before, ends, strict=True) if b.end < stop] or [(before[0], ends[-1])]

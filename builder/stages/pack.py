@@ -94,7 +94,9 @@ class Pack(Stage[Planned, Packed]):
         clip = item.get(Clip)
         video = item.get(SourceVideo)
         source = open_media(video, self.context)
-        span = Span(clip.start_pts, clip.end_pts, clip.frames, clean=item.get(Scanned).decode_errors == 0)
+        scan = item.get(Scanned)
+        sound = scan.decode_errors == scan.unseen_frames == 0
+        span = Span(clip.start_pts, clip.end_pts, clip.frames, clean=sound)
         how = CutSettings(self.cut, self.max_loss_s, self.crf, self.preset)
         with telling_of(source, shown_path(video)):
             return self.context.guard.call(cut, source, target, span, how, wall_s=self.wall_s, cpu_s=self.wall_s)

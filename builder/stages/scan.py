@@ -23,21 +23,24 @@ class Scan(Stage[SourceVideo, Scanned]):
     `strip_fps` frames a second are kept as pictures, plus one wherever the picture changes, of at most
     `strip_short_side` pixels on the short side, in true shape and colours (HDR tone-mapped, interlaced lines blended).
     A video that breaks off yields its good head; one with a frame of more than `max_pixels`, or that takes longer than
-    `wall_s`, is a failure. With `content`, PySceneDetect's own statistic is taken as well (about as dear as decoding
-    small video), so that its detectors give what its command gives. With `scratch`, a folder on a fast disk, a video is
-    copied there while it is decoded: a folder source may lie on a slow network.
+    `wall_s`, is a failure. With `key_frames_first` key frames are decoded, and what lies between two only if they are
+    not alike: for footage that is mostly of one shot. Scorers that need every frame fail by name on what was not
+    decoded. With `content`, PySceneDetect's own statistic is taken as well (about as dear as decoding small video), so
+    that its detectors give what its command gives. With `scratch`, a folder on a fast disk, a video is copied there
+    while it is decoded: a folder source may lie on a slow network.
     """
 
     name: ClassVar[str] = "scan"
     reads: ClassVar[str] = "merge"
     writes: ClassVar[type[Scanned]] = Scanned
     grain: ClassVar[str] = "video"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     needs: ClassVar[Resources] = Resources(memory_bytes=2 << 30)
 
     strip_fps: Annotated[float, Field(gt=0, le=30)] = 2.0
     strip_short_side: Annotated[int, Field(ge=64)] = 480
     max_pixels: Annotated[int, Field(ge=1)] = 8192 * 4320
+    key_frames_first: bool = False
     wall_s: float = execution(default=3600.0)
     scratch: str = execution(default="")
     content: bool = execution(default=False)
@@ -57,6 +60,7 @@ class Scan(Stage[SourceVideo, Scanned]):
             strip_fps=self.strip_fps,
             strip_short_side=self.strip_short_side,
             max_pixels=self.max_pixels,
+            key_frames_first=self.key_frames_first,
             content=self.content,
         )
         with ExitStack() as stack:
