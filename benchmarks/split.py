@@ -39,9 +39,9 @@ Found = dict[Path, list[int]]
 Truth = dict[str, Any]
 
 
-def ours(detector: str) -> Callable[[Sequence[Path]], Found]:
+def ours(detector: str, *options: str) -> Callable[[Sequence[Path]], Found]:
     def find(videos: Sequence[Path]) -> Found:
-        asked = [BIN / "osd-build", "shots", "--detector", detector, "--json", *videos]
+        asked = [BIN / "osd-build", "shots", "--detector", detector, *options, "--json", *videos]
         told = subprocess.run(asked, check=True, capture_output=True, text=True).stdout
         rows = [json.loads(line) for line in told.splitlines()]
         return {Path(row["video"]): [b["frame"] for b in row["boundaries"]] for row in rows}
@@ -156,6 +156,7 @@ def main() -> None:
     tools = {"ffmpeg -threads 1 -f null": decoded} if which("ffmpeg") else {}
     tools |= {f"scenedetect {name}": pyscenedetect(name) for name in ("content", "adaptive")}
     tools |= {f"osd-build {name}": ours(name) for name in ["auto", *given.also]}
+    tools["osd-build auto, key frames first"] = ours("auto", "--key-frames-first")
     frames = sum(truth["frames"] for truth in truths.values())
     seconds = sum(truth["frames"] / truth["fps"] for truth in truths.values())
     print(f"{len(truths)} videos, {frames} frames, {seconds / 60:.1f} min")
@@ -176,7 +177,7 @@ def main() -> None:
 
 def show_costs(spent: dict[str, list[float]], starts: dict[str, float], videos: int, frames: int) -> None:
     """`net`: without starting, which PySceneDetect and ffmpeg do once a video and `osd-build shots` once."""
-    print("  CPU-seconds (median of rounds)   whole    start     net   ms/frame   net, PySceneDetect content = 1")
+    print("  CPU-seconds (median of rounds)        whole    start     net   ms/frame   net, PySceneDetect content = 1")
     net = {}
     for name, rounds in spent.items():
         times = 1 if name.startswith("osd-build") else videos
@@ -185,7 +186,7 @@ def show_costs(spent: dict[str, list[float]], starts: dict[str, float], videos: 
         row = (
             f"{median(rounds):8.2f} {starts[name]:8.2f} {net[name]:8.2f} {1000 * net[name] / frames:8.2f} {ratio:10.2f}"
         )
-        print(f"  {name:<28} {row}")
+        print(f"  {name:<33} {row}")
 
 
 if __name__ == "__main__":
