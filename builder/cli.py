@@ -1,5 +1,6 @@
 """osd-build: the command line. Each command parses, calls one function, and prints."""
 
+import json
 import os
 import signal
 import sys
@@ -137,7 +138,7 @@ def push(
 @app.command()
 def shots(
     videos: Annotated[list[Path], typer.Argument(metavar="VIDEO...", help="Video files; no run is needed.")],
-    detector: Annotated[str, typer.Option(help="As `method` of [detect]; its default without.")] = "",
+    detector: Annotated[str, typer.Option(help="As `method` in build.toml; its default without.")] = "",
     settings: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A setting of the detector.")
     ] = None,
@@ -159,6 +160,8 @@ def shots(
     for found in find_shots(videos, make_detector(detector, settings or ()), preview, key_frames_first):
         if isinstance(found, Failure):
             failed = True
+            if as_json:
+                typer.echo(json.dumps({"video": found.id, "error": found.kind, "message": found.message}))
             typer.echo(f"{found.kind}: {one_line(found.message)}", err=True)
             continue
         typer.echo(found.to_json() if as_json else found.to_text())

@@ -79,9 +79,14 @@ def find_shots(
     """A report or a failure for each video, in order; with `preview` a contact sheet of each is drawn.
 
     `key_frames_first` as in `[scan]`.
+
+    Raises:
+        ConfigError: `preview` is no name for a PNG.
     """
     from builder.media.decode import ScanSettings
 
+    if preview:
+        check_preview(preview, videos)
     settings = ScanSettings(content="content" in detector.wants, key_frames_first=key_frames_first)
     with TemporaryDirectory(prefix="osd-build-shots-") as folder:
         context = Context(Storage(Path(folder)), base=Path.cwd(), device=device_for(detector))
@@ -105,7 +110,7 @@ def one(
     except OSError as error:
         return Failure(str(video), "unreadable", f"{video}: {error.strerror or error}")
     if isinstance(answer, Failure):
-        return Failure(str(video), answer.kind, answer.message, filtered=answer.filtered)
+        return Failure(str(video), answer.kind, f"{video}: {answer.message}", filtered=answer.filtered)
     footage = Footage(scan, context.storage)
     boundaries = told(answer[0], Timeline(scan, context.storage))
     if sheet:
@@ -147,6 +152,18 @@ def device_for(detector: Detector) -> str:
     import torch
 
     return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def check_preview(preview: Path, videos: Sequence[Path]) -> None:
+    """Refuse what could overwrite something else than an earlier preview."""
+    if preview.suffix.lower() != ".png":
+        raise ConfigError(f"--preview {preview}: a PNG is drawn; give a name that ends in .png")
+    if not preview.parent.is_dir():
+        raise ConfigError(f"--preview {preview}: there is no folder {preview.parent}; make it first")
+    for number, video in enumerate(videos, 1):
+        sheet = sheet_name(preview, number, len(videos))
+        if sheet and sheet.exists() and video.exists() and sheet.samefile(video):
+            raise ConfigError(f"--preview {preview} would overwrite {video}; give another name")
 
 
 def sheet_name(preview: Path | None, number: int, count: int) -> Path | None:

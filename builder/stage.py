@@ -228,6 +228,9 @@ class Stage(Generic[In, Out]):
             return Failure(item_id, error.kind, error.message, error.retryable)
         except Filtered as error:
             return Failure(item_id, error.kind, error.message, filtered=True)
+        except Exception as error:  # a bug, which stops the run; whoever reports it can say on what
+            error.add_note(f"{self.table}, while it worked on {item_id}")
+            raise
         return rows or Failure(item_id, "nothing", f"{self.table} made nothing of it", filtered=True)
 
     @contextmanager

@@ -15,12 +15,19 @@ if TYPE_CHECKING:
     from builder.media.evidence import Evidence
 
 CHUNK = 2048  # frames looked at in one go: 8 MB of thumbnails
+LEAST_FRAMES = 2  # of which one could be another shot's
 LEAST_RUN = 3  # frames of a gradual transition
 EDGE = 0.25  # a transition reaches as far as its likelihood is this share of the threshold,
 MARGIN = 1, 8  # and so many frames more, plus its length over this: its first frames look like the shot's own
+RELIT = 0.25  # of `unexplained`: less and the light changed, not the picture
 LASTING = 4.0  # of `lasting_change`: less and the picture after is the one before, whatever passed meanwhile
 HOLD_S = 0.5  # a fade out and a fade in with less than this between them are one boundary
 
+BAR_LEVEL = 24  # of 255: what is darker in every frame is a black bar
+LEAST_PICTURE, MOST_PICTURE = 4, 0.9  # rows or columns; share of the thumbnail
+
+Area = tuple[slice, slice]
+Bytes = NDArray[np.uint8]
 Floats = NDArray[np.float32]
 Flags = NDArray[np.bool_]
 
@@ -33,6 +40,7 @@ class Auto(Detector):
     """
 
     plugin: ClassVar[str] = "auto"
+    version: ClassVar[int] = 3
 
     cut: Annotated[float, Field(gt=0, lt=1)] = 0.5
     gradual: Annotated[float, Field(gt=0, lt=1)] = 0.6
@@ -44,14 +52,20 @@ class Auto(Detector):
 
     def boundaries(self, footage: Footage) -> Sequence[Boundary]:
         evidence = footage.evidence
-        cut, gradual, blank = (np.concatenate(part) for part in zip(*_likelihoods(evidence), strict=True))
+        if len(evidence) < LEAST_FRAMES:
+            return []
+        area = picture(evidence)
+        cut, gradual, blank = (np.concatenate(part) for part in zip(*_likelihoods(evidence, area), strict=True))
         hold = max(1, round(HOLD_S * footage.scan.fps))
         graduals = _joined_over_black(list(_graduals(gradual, blank, self.gradual)), blank, hold)
-        lasting = [run for run in graduals if run.kind == FADE or _lasts(evidence, run)]
-        return _settled(list(_peaks(cut, self.cut)), lasting, len(evidence))
+        cuts, lasting = (
+            [run for run in found if run.kind == FADE or _lasts(evidence, area, run)]
+            for found in (_peaks(cut, self.cut), graduals)
+        )
+        return _settled(cuts, lasting, len(evidence))
 
 
-def _likelihoods(evidence: "Evidence") -> Iterator[tuple[Floats, Floats, Flags]]:
+def _likelihoods(evidence: "Evidence", area: Area) -> Iterator[tuple[Floats, Floats, Flags]]:
     """Chunk by chunk, for every frame: of a hard cut, of a gradual transition, and whether it is blank.
 
     Nothing happens where no two frames in a row were decoded.
@@ -65,12 +79,34 @@ def _likelihoods(evidence: "Evidence") -> Iterator[tuple[Floats, Floats, Flags]]
         yield nothing(start - done)
         for first in range(start, stop, CHUNK):
             begin, end = max(start, first - REACH), min(stop, first + CHUNK)
-            seen = differences(evidence.thumbs(begin, min(stop, end + REACH)))
+            seen = differences(filling(evidence.thumbs(begin, min(stop, end + REACH)), area))
             wanted = slice(first - begin, end - begin)
             cut, gradual = network(seen)
             yield cut[wanted], gradual[wanted], blank(seen)[wanted]
         done = stop
     yield nothing(len(evidence) - done)
+
+
+def picture(evidence: "Evidence") -> Area:
+    """The rows and columns of thumbnails that are not black in every frame: all, if black bars take next to nothing."""
+    thumbs = (evidence.thumbs(first, first + CHUNK) for first in range(0, len(evidence), CHUNK))
+    brightest = np.max([part.max(axis=(0, 3)) for part in thumbs], axis=0)
+    rows, columns = (np.flatnonzero(brightest.max(axis=axis) > BAR_LEVEL) for axis in (1, 0))
+    whole = slice(0, brightest.shape[0]), slice(0, brightest.shape[1])
+    if min(len(rows), len(columns)) < LEAST_PICTURE:
+        return whole
+    area = slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1)
+    return area if brightest[area].size < MOST_PICTURE * brightest.size else whole
+
+
+def filling(thumbs: Bytes, area: Area) -> Bytes:
+    """What is in the area, scaled to fill the thumbnail: the network has learnt on pictures without bars."""
+    import cv2
+
+    height, width = thumbs.shape[1:3]
+    if thumbs[0][area].shape == thumbs[0].shape:
+        return thumbs
+    return np.stack([cv2.resize(thumb[area], (width, height), interpolation=cv2.INTER_LINEAR) for thumb in thumbs])
 
 
 def looked_at(seen: Flags) -> Iterator[tuple[int, int]]:
@@ -82,11 +118,14 @@ def nothing(frames: int) -> tuple[Floats, Floats, Flags]:
     return np.zeros(frames, np.float32), np.zeros(frames, np.float32), np.zeros(frames, bool)
 
 
-def _lasts(evidence: "Evidence", run: Boundary) -> bool:
-    from builder.pretrained.differences import lasting_change
+def _lasts(evidence: "Evidence", area: Area, run: Boundary) -> bool:
+    """Whether the picture after is another one than that before, and not just in another light."""
+    from builder.pretrained.differences import lasting_change, unexplained
 
-    before, after = max(0, run.start - 2), min(len(evidence) - 1, run.end + 1)
-    return lasting_change(evidence.thumbs(before, before + 1)[0], evidence.thumbs(after, after + 1)[0]) >= LASTING
+    first, last = (run.start - 1, run.end + 1) if run.kind == CUT else (run.start - 2, run.end + 1)
+    ends = max(0, first), min(len(evidence) - 1, last)
+    before, after = (filling(evidence.thumbs(frame, frame + 1), area)[0] for frame in ends)
+    return unexplained(before, after) >= RELIT and (run.kind == CUT or lasting_change(before, after) >= LASTING)
 
 
 def _peaks(cut: Floats, threshold: float) -> Iterator[Boundary]:

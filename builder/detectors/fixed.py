@@ -24,8 +24,8 @@ class Fixed(Detector):
     plugin: ClassVar[str] = "fixed"
 
     preset: Literal["no_transition"] = "no_transition"
-    frames: Annotated[int, Field(ge=0)] = 0
-    seconds: Annotated[float, Field(ge=0)] = 0.0
+    frames: Annotated[int, Field(ge=1)] | None = None
+    seconds: Annotated[float, Field(gt=0)] | None = None
     tail: Literal["keep", "drop", "merge"] = "keep"
 
     def __post_init__(self) -> None:

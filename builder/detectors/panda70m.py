@@ -88,7 +88,7 @@ class Panda70m(Detector):
         features, off = self._features(footage, scenes)
         spans, why = events(scenes, features, self.values, scan.fps)
         if not spans:
-            raise Filtered("no_event", f"of {len(scenes)} cut-scenes of {scan.video_id} no event is left: {why}")
+            raise Filtered("no_event", f"of {len(scenes)} cut-scenes no event is left: {why}")
         return Shots(
             scan.video_id,
             self.plugin,

@@ -127,6 +127,8 @@ def _as_yuv420(frame: VideoFrame, scaler: VideoReformatter) -> VideoFrame:
 def _upright(frame: VideoFrame, turns: int) -> VideoFrame:
     """Turned plane by plane and cut to an even size (4:2:0 has no other), at the right and bottom."""
     width, height = frame.width & ~1, frame.height & ~1
+    if not (width and height):
+        raise ItemError("too_small", f"pictures of {frame.width}x{frame.height} cannot be encoded; leave the video out")
     if not turns and (width, height) == (frame.width, frame.height):
         return frame
     planes = []

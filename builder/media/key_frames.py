@@ -107,8 +107,11 @@ class KeyFramesFirst:
         doubts = (
             (gop, _doubtful(gop, following, due)) for gop, following in pairwise(chain(self._gops(), [None])) if gop
         )
-        for (gop, doubtful), following in pairwise(chain(doubts, [None])):
-            yield gop, doubtful, bool(following and following[1])
+        gop, doubtful = next(doubts)
+        for following, next_doubtful in doubts:
+            yield gop, doubtful, next_doubtful
+            gop, doubtful = following, next_doubtful
+        yield gop, doubtful, False
 
     def _gops(self) -> Iterator[_Gop]:
         starts = self.index.starts
@@ -161,7 +164,7 @@ def _doubtful(gop: _Gop, following: _Gop | None, due: float) -> bool:
     ordinary = float(np.median(_means(sizes, STEADY[0])))
     if following is None:
         return bool(sizes.max() >= LAST_SPIKE * ordinary or _means(sizes, STEADY[1]).max() >= SWELL * ordinary)
-    return np.count_nonzero(sizes >= max(SPIKE * ordinary, OF_KEY * gop.packets[0].size)) > 1
+    return bool(np.count_nonzero(sizes >= max(SPIKE * ordinary, OF_KEY * gop.packets[0].size)) > 1)
 
 
 def _means(sizes: Floats, count: int) -> Floats:

@@ -15,8 +15,8 @@ Floats = npt.NDArray[np.float32]
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # BT.601
 CELLS = 16, 9  # of 3x3 pixels of a thumbnail
 SHADES = 4  # of a colour channel in the histogram
-WEIGHTS, BIAS = np.array([3.1, 10.8, 1.8]), -17.0
-DOUBT = -1.8  # 0.25 % of pairs of different shots are below, 4 % to 8 % of pairs 1 to 8 seconds apart in one shot above
+WEIGHTS, BIAS = np.array([2.1, 8.2, 1.65]), -12.3
+DOUBT = -2.5  # 0.5 % of pairs of different shots are below; 6 % to 15 % of pairs 1 to 8 seconds apart in one are above
 
 
 def difference(before: Bytes, after: Bytes) -> float:

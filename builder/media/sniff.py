@@ -33,7 +33,9 @@ STILL = Disposition.attached_pic | Disposition.still_image | Disposition.timed_t
 
 
 def demuxer(path: Path) -> str:
-    """The name of the FFmpeg demuxer to force. Raises ItemError `empty_file` or `not_video`."""
+    """The name of the FFmpeg demuxer to force. Raises ItemError `not_a_file`, `empty_file` or `not_video`."""
+    if path.exists() and not path.is_file():
+        raise ItemError("not_a_file", f"{path} is a folder, a pipe or a device; name a video file")
     with path.open("rb") as file:
         head = file.read(HEAD_BYTES)
     if not head:
@@ -67,7 +69,7 @@ def open_video(path: Path, max_pixels: int = 0) -> InputContainer:
     """Open a file that holds a video; its streams but the one of `video_stream` are switched off.
 
     Use it in a `with` statement. Frames of more than `max_pixels` are refused by the decoder (0: no limit).
-    Raises ItemError `empty_file`, `not_video`, `truncated`, `damaged`, `encrypted`, `no_video_stream`,
+    Raises ItemError `not_a_file`, `empty_file`, `not_video`, `truncated`, `damaged`, `encrypted`, `no_video_stream`,
     `unsupported_codec`, `too_many_streams`.
     """
     name = demuxer(path)

@@ -24,6 +24,7 @@ FLOW_FROM = 2.0  # mean difference below which no motion is worth compensating
 NOISE = 4.0  # variance added to both sides of a correlation, so that two flat frames are alike
 BRIGHTNESS, CONTRAST = -8, -7  # which columns they are
 PLAIN, DARK, BRIGHT = 8.0, 32, 223  # standard deviation and bounds of luma, 0..255, of a frame that shows nothing
+FITS = 8  # steps of reweighting
 BLOCK = 256  # thumbnails scaled at once
 
 
@@ -61,6 +62,27 @@ def lasting_change(before: Bytes, after: Bytes) -> float:
     one, other = _cells(np.stack([before, after])) @ LUMA
     change = other - one
     return float(np.median(np.abs(change - np.median(change))))
+
+
+def unexplained(before: Bytes, after: Bytes) -> float:
+    """How little of one picture is the other in another light: 0 the same ... about 0.7 nothing in common.
+
+    Takes two thumbnails. One is fitted to the other with a gain and an offset, as the median finds them (least absolute
+    deviations by reweighting, Schlossmacher 1973); what is left is held against the contrast. The worse of both ways.
+    """
+    one, other = (_cells(np.stack([before, after])) @ LUMA).reshape(2, -1).astype(np.float64)
+    return max(_left_over(one, other), _left_over(other, one))
+
+
+def _left_over(given: NDArray[np.float64], wanted: NDArray[np.float64]) -> float:
+    weights = np.ones(len(given))
+    for _ in range(FITS):
+        middle, target = np.average(given, weights=weights), np.average(wanted, weights=weights)
+        centred = given - middle
+        gain = max(0.0, (weights * centred) @ (wanted - target) / ((weights * centred) @ centred + 1e-3))
+        left = np.abs(wanted - target - gain * centred)
+        weights = 1 / np.maximum(left, 1)
+    return float(np.median(left) / (wanted.std() + 1))
 
 
 def earlier(rows: NDArray[np.float32], gap: int) -> NDArray[np.float32]:

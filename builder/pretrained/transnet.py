@@ -54,6 +54,8 @@ class TransNet:
 
         from builder.pretrained.transnet_network import TransNetV2
 
+        if weights:
+            published_weights(weights)  # what is named must be right, even where they were converted before
         folder = prepared(FOLDER, partial(convert, weights))
         self.device = device
         self._network = TransNetV2()

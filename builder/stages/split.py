@@ -12,6 +12,7 @@ from builder.errors import ConfigError, Filtered
 from builder.frames import Timeline
 from builder.records import Clip, Record, Scanned, Shots, SourceVideo
 from builder.stage import Item, Stage, settings
+from builder.stages.fetch import shown_path
 
 if TYPE_CHECKING:
     import numpy as np
@@ -57,23 +58,22 @@ class Split(Stage[Shots, Clip]):
         scan, video = item.get(Scanned), item.get(SourceVideo)
         timeline = Timeline(scan, self.context.storage)
         allowed = overlaps(wanted(video, timeline.times_s), timeline.intact)
-        spans = self._spans(item.row, allowed, timeline.times_s)
+        parts = list(self._parts(item.row, allowed, len(timeline.times_s) - 1))
+        spans = [(n, span) for n, part in parts for span in divided(part, self.min_s, self.max_s, timeline.times_s)]
         clips = [clip_of(scan, timeline, shot, span) for shot, span in spans]
         kept = [c for c in clips if c.duration_s >= self.min_s - EPSILON_S and c.frames >= LEAST_FRAMES]
         if not kept:
-            longest = max((c.duration_s for c in clips), default=0.0)
+            longest = max((timeline.times_s[last] - timeline.times_s[first] for _, (first, last) in parts), default=0.0)
             where = " inside the listed spans" if video.starts_s else ""
             less = ", without its damaged frames," if scan.damaged_frames else ""
-            text = f"longest shot of {scan.video_id}{where}{less} is {longest:.2f} s; min_s is {self.min_s:g}"
+            text = f"longest shot of {shown_path(video)}{where}{less} is {longest:.2f} s; min_s is {self.min_s:g}"
             raise Filtered("too_short", text)
         return kept
 
-    def _spans(
-        self, shots: Shots, allowed: Sequence[Span], times_s: "NDArray[np.float64]"
-    ) -> Iterator[tuple[int, Span]]:
-        for number, shot in enumerate(trimmed(shots, self.trim_frames, len(times_s) - 1)):
-            for part in overlaps([shot], allowed):
-                yield from ((number, span) for span in divided(part, self.max_s, times_s))
+    def _parts(self, shots: Shots, allowed: Sequence[Span], end: int) -> Iterator[tuple[int, Span]]:
+        """What may be used of each shot, with its number."""
+        for number, shot in enumerate(trimmed(shots, self.trim_frames, end)):
+            yield from ((number, part) for part in overlaps([shot], allowed))
 
 
 def trimmed(shots: Shots, frames: int, end: int) -> Iterator[Span]:
@@ -92,12 +92,15 @@ def overlaps(some: Sequence[Span], others: Sequence[Span]) -> list[Span]:
     return sorted((first, last) for first, last in common if first < last)
 
 
-def divided(span: Span, max_s: float, times_s: "NDArray[np.float64]") -> Iterator[Span]:
-    """Pieces of equal length, of at most `max_s`. Where frames are shown for too unequal times, as many as fit in."""
+def divided(span: Span, min_s: float, max_s: float, times_s: "NDArray[np.float64]") -> Iterator[Span]:
+    """Pieces of equal length, of at most `max_s`. Where those were shorter than `min_s`, or frames are shown for too
+    unequal times, pieces as long as may be, and a rest."""
     first, last = span
     start_s, length_s = times_s[first], times_s[last] - times_s[first]
     least = max(1, math.ceil(length_s / max_s - EPSILON_S))
     for pieces in (least, least + 1):  # one more when rounding to whole frames made a piece too long
+        if pieces > 1 and length_s / pieces < min_s - EPSILON_S:
+            break
         inner_s = [start_s + length_s * n / pieces + EPSILON_S for n in range(1, pieces)]
         edges = [first, *(int(n) - 1 for n in times_s.searchsorted(inner_s, "right")), last]
         if all(a < b and times_s[b] - times_s[a] <= max_s + EPSILON_S for a, b in pairwise(edges)):
