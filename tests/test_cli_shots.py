@@ -97,5 +97,25 @@ def test_previews_show_every_picture_of_the_strip(videos: Path, tmp_path: Path) 
 
 def test_a_preview_that_cannot_be_written_says_so(videos: Path) -> None:
     done = shots("cuts.mp4", "--detector", "content", "--preview", "no/such/folder.png", cwd=videos)
-    assert done.returncode == 1
-    assert "name another file for --preview" in done.stderr
+    assert done.returncode == WRONG
+    assert "there is no folder no/such" in done.stderr and not done.stdout
+
+
+@pytest.mark.parametrize("link", [False, True])
+def test_a_preview_never_overwrites_a_video(videos: Path, link: bool) -> None:
+    before = (videos / "cuts.mp4").read_bytes()
+    if link:
+        (videos / "cuts.png").symlink_to("cuts.mp4")
+    done = shots("cuts.mp4", "--preview", "cuts.png" if link else "cuts.mp4", cwd=videos)
+    assert done.returncode == WRONG
+    assert ("would overwrite cuts.mp4" if link else "ends in .png") in done.stderr
+    assert (videos / "cuts.mp4").read_bytes() == before
+
+
+def test_json_has_a_line_for_a_video_that_failed_too(videos: Path) -> None:
+    done = shots("--json", "--detector", "fixed", "--set", "tail=drop", "text.mp4", "cuts.mp4", ODD, cwd=videos)
+    assert done.returncode == SOME_FAILED
+    first, second, third = (json.loads(line) for line in done.stdout.splitlines())
+    assert list(first) == list(third) == ["video", "error", "message"]
+    assert (first["video"], first["error"], third["error"]) == ("text.mp4", "not_video", "too_short")
+    assert third["message"].startswith(f"{ODD}: ") and second["frames"] == 75

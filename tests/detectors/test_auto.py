@@ -158,3 +158,43 @@ def test_it_needs_no_torch() -> None:
         "sys.exit('torch' in sys.modules or 'onnxruntime' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def barred(picture: Image, left: float, top: float) -> Image:
+    """Black but for the middle, which is that much smaller on each side."""
+    out = np.zeros_like(picture)
+    high, wide = picture.shape[:2]
+    y, x = round(high * top), round(wide * left)
+    part = picture[y : high - y, x : wide - x]
+    out[y : high - y, x : wide - x] = part
+    return out
+
+
+@pytest.mark.parametrize(("left", "top"), [(0.34, 0), (0, 0.33), (0.2, 0.2), (0.06, 0)])
+def test_black_bars_hide_no_cut(find: Find, left: float, top: float) -> None:
+    pictures = [*shot(1, 40), *shot(2, 40), *shot(6, 40)]
+    found = find([barred(picture, left, top) for picture in pictures])
+    assert [(b.start, b.kind) for b in found] == [(40, "cut"), (80, "cut")]
+
+
+@pytest.mark.parametrize("level", [0.25, 0.5, 0.7, 1.4])
+@pytest.mark.parametrize("frames", [1, 6, 15])
+def test_a_light_that_stays_changed_is_no_boundary(find: Find, level: float, frames: int) -> None:
+    pictures = [(picture * 0.7).astype(np.uint8) for picture in shot(4, 90)]
+    ramp = np.interp(np.arange(90), [40, 40 + frames], [1, level])
+    assert not find([(picture * light).astype(np.uint8) for picture, light in zip(pictures, ramp, strict=True)])
+
+
+def test_stills_shown_for_a_few_frames_each(find: Find) -> None:
+    stills = [shot(seed, 1)[0] for seed in (1, 2, 3, 4)]
+    assert [b.start for b in find([still for still in stills for _ in range(12)])] == [12, 24, 36]
+
+
+@pytest.mark.parametrize("frames", [1, 3, 6, 9])
+def test_another_still_for_a_moment_is_a_flash(find: Find, frames: int) -> None:
+    one, other = shot(1, 1)[0], shot(2, 1)[0]
+    assert not find([*[one] * 30, *[other] * frames, *[one] * 30])
+
+
+def test_one_frame_is_one_shot(find: Find) -> None:
+    assert not find(shot(1, 1))

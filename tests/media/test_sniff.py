@@ -1,3 +1,4 @@
+import os
 from fractions import Fraction
 
 import av
@@ -167,3 +168,9 @@ def test_every_truncation_is_refused_or_opened_but_never_a_bug(make, tmp_path):
             open_video(path).close()
         except ItemError as error:
             assert error.kind in {"truncated", "damaged", "not_video"}
+
+
+def test_what_is_no_file_is_not_waited_for(refuses, tmp_path):
+    os.mkfifo(tmp_path / "pipe.mp4")
+    assert "pipe.mp4" in refuses("not_a_file", demuxer, tmp_path / "pipe.mp4").message
+    refuses("not_a_file", demuxer, tmp_path)

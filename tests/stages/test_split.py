@@ -105,6 +105,16 @@ def test_a_long_shot_becomes_equal_clips_of_at_most_max_s(tmp_path: Path) -> Non
     assert [c.frames for c in clips] == [43, 43, 44]
 
 
+def test_a_long_shot_is_not_lost_where_equal_clips_were_too_short(tmp_path: Path) -> None:
+    row, context = scanned(tmp_path, [130])
+    clips = split(row, shots_of(Adaptive(), row, context), context, Split(min_s=3.0, max_s=3.5))
+    assert [(c.start_frame, c.frames) for c in clips] == [(0, 87)]
+    assert isinstance(clips, list)
+    assert 3.45 < clips[0].duration_s <= 3.5
+    answer = split(row, shots_of(Adaptive(), row, context), context, Split(min_s=6.0, max_s=6.5))
+    assert "is 5.20 s; min_s is 6" in answer.message
+
+
 def test_short_shots_are_left_out_and_a_video_of_them_says_so(tmp_path: Path) -> None:
     row, context = scanned(tmp_path, [10, 40, 12])
     shots = shots_of(Adaptive(min_scene_s=0), row, context)
