@@ -1,7 +1,7 @@
-"""Motion: how fast the picture moves, and how much of that is the camera."""
+"""Motion: how fast the picture moves, how much of that is the camera, and how much moves within the picture."""
 
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, cast
 
 import cv2
 import numpy as np
@@ -10,12 +10,22 @@ from pydantic import Field
 
 from builder.errors import ItemError
 from builder.frames import Frames
+from builder.media.evidence import THUMB_HEIGHT, THUMB_WIDTH
 from builder.records import Clip, Score
 from builder.stage import settings
 from builder.stages.score import Scorer
 
 STILL = 0.3  # percent of the diagonal a second: below it nothing is seen to move
 LEAST_FRAMES = 2
+LEAST_PAIRS = 6
+FAR = 2.0  # thumbnail pixels; from there on flow is looked for around the shift of the picture: alone it reaches about 4
+EVERY = 3  # thumbnail pixels between vectors that the camera is fitted to: flow is smooth over 9
+ROUNDS = 5  # of reweighting
+BLOCK, STRUCTURE = 5, 10.0  # thumbnail pixels a side, squared levels a pixel: with less of it flow says little
+LEAST_VOTE = 0.3  # of a vector without structure: a flat road under a car speaks for a camera that rests
+OWN = 0.1  # thumbnail pixels; vectors off the camera's by much more, and by more than is usual, do not count as its
+
+Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,48 +35,106 @@ class MotionScore(Score):
     Attributes:
         flow: mean length of the vectors over the frame and over pairs; 0 still, 1 ... 10 usual, above 30 wild.
         camera: mean length of each pair's median vector: what most of the picture moves by; 0 ... `flow`.
+        object: mean length of what is left once the camera's vectors are taken away, 0 ... about `flow`. Those are the
+            affine field (pan, zoom, roll) that fits most of the structure: reweighted least squares (Odobez and
+            Bouthemy, JVCIR 1995). With a near thing that the camera passes by (parallax), it is not 0.
         static: share of pairs whose flow is below 0.3, 0 ... 1.
     """
 
     flow: float
     camera: float
+    object: float
     static: float
 
 
 @settings
 class Motion(Scorer[MotionScore]):
-    """Optical flow of at most `pairs` pairs of frames that are about `gap_s` apart, spread over the clip."""
+    """Optical flow of `pairs_per_s` pairs of frames, at most `pairs`, that are `gap_s` apart. About 10 ms a clip."""
 
     plugin: ClassVar[str] = "motion"
+    version: ClassVar[int] = 2
     writes: ClassVar[type[MotionScore]] = MotionScore
 
     pairs: Annotated[int, Field(ge=1)] = 24
+    pairs_per_s: Annotated[float, Field(gt=0)] = 4.0
     gap_s: Annotated[float, Field(gt=0)] = 0.125
 
     def score(self, frames: Frames) -> MotionScore:
         clip = frames.clip
         if clip.frames < LEAST_FRAMES:
             raise ItemError("one_frame", f"{clip.clip_id} has one frame and so no motion; raise split.min_s")
-        fields = pair_flows(frames.thumbs(), clip, self.pairs, self.gap_s)
-        flow = np.linalg.norm(fields, axis=-1).mean(axis=(1, 2))
-        camera = np.linalg.norm(np.median(fields, axis=(1, 2)), axis=-1)
-        static = float((flow < STILL).mean())
-        return MotionScore(clip.clip_id, float(flow.mean()), float(camera.mean()), static)
+        gap = min(max(1, round(self.gap_s * clip.fps)), clip.frames - 1)
+        pairs = min(self.pairs, max(LEAST_PAIRS, round(self.pairs_per_s * clip.duration_s)))
+        starts = np.unique(np.linspace(0, clip.frames - 1 - gap, pairs).round().astype(int))
+        before, fields = flows(frames, starts, gap)
+        unit = percent_a_second(clip, gap)
+        flow = np.linalg.norm(fields * unit, axis=-1).mean(axis=(1, 2))
+        camera = np.linalg.norm(np.median(fields, axis=(1, 2)) * unit, axis=-1)
+        return MotionScore(
+            clip.clip_id,
+            flow=float(flow.mean()),
+            camera=float(camera.mean()),
+            object=float(np.linalg.norm(beside_camera(before, fields) * unit, axis=-1).mean()),
+            static=float((flow < STILL).mean()),
+        )
 
 
-def pair_flows(thumbs: NDArray[Any], clip: Clip, pairs: int, gap_s: float) -> NDArray[np.float64]:
-    """Flow vectors (pair, y, x, [right, down]) in percent of the diagonal a second."""
-    gap = min(max(1, round(gap_s * clip.fps)), len(thumbs) - 1)
-    starts = np.unique(np.linspace(0, len(thumbs) - 1 - gap, pairs).round().astype(int))
-    grey = [cv2.cvtColor(thumb, cv2.COLOR_RGB2GRAY) for thumb in thumbs]
-    fields = np.stack([farneback(grey[i], grey[i + gap]) for i in starts.tolist()]).astype(np.float64)
-    high, wide = thumbs.shape[1:3]
-    diagonal = float(np.hypot(clip.width, clip.height))
-    pixel = np.array([clip.width / wide, clip.height / high]) / diagonal
-    scaled: NDArray[np.float64] = fields * pixel * (100 * clip.fps / gap)
-    return scaled
+def flows(frames: Frames, starts: NDArray[np.int64], gap: int) -> tuple[NDArray[Any], Floats]:
+    """The grey thumbnails at `starts` (frames of the clip), and in pixels how they move within `gap` frames.
+
+    Vectors are (pair, y, x, [right, down]).
+    """
+    thumbs, evidence = frames.thumbs(), frames.evidence
+    span = slice(frames.clip.start_frame, frames.clip.end_frame)
+    steps = np.column_stack([evidence.shift_x[span], evidence.shift_y[span]]) / 100 * (THUMB_WIDTH, THUMB_HEIGHT)
+    path = np.cumsum(steps, axis=0)
+    before, after = grey(thumbs[starts]), grey(thumbs[starts + gap])
+    shifts = path[starts + gap] - path[starts]
+    fields = [farneback(*pair) for pair in zip(before, after, shifts, strict=True)]
+    return before, np.stack(fields).astype(np.float64)
 
 
-def farneback(before: NDArray[Any], after: NDArray[Any]) -> NDArray[Any]:
-    """Three pyramid levels reach about a quarter of a thumbnail's width."""
-    return cv2.calcOpticalFlowFarneback(before, after, None, 0.5, 3, 9, 3, 5, 1.1, 0)  # type: ignore[call-overload,no-any-return]
+def grey(thumbs: NDArray[Any]) -> NDArray[Any]:
+    rows = thumbs.reshape(-1, THUMB_WIDTH, 3)  # all as one tall picture
+    return cv2.cvtColor(rows, cv2.COLOR_RGB2GRAY).reshape(thumbs.shape[:3])
+
+
+def farneback(before: NDArray[Any], after: NDArray[Any], shift: Floats) -> NDArray[Any]:
+    far = bool(np.hypot(*shift) >= FAR)
+    start = np.ascontiguousarray(np.broadcast_to(shift.astype(np.float32), (*before.shape, 2))) if far else None
+    flags = cv2.OPTFLOW_USE_INITIAL_FLOW if far else 0
+    return cv2.calcOpticalFlowFarneback(before, after, cast(Any, start), 0.5, 3, 9, 3, 5, 1.1, flags)
+
+
+def percent_a_second(clip: Clip, gap: int) -> Floats:
+    """What one pixel right, and one down, within `gap` frames is, in percent of the diagonal a second."""
+    pixel = np.array([clip.width / THUMB_WIDTH, clip.height / THUMB_HEIGHT]) / np.hypot(clip.width, clip.height)
+    return cast(Floats, pixel * (100 * clip.fps / gap))
+
+
+def beside_camera(pictures: NDArray[Any], fields: Floats) -> Floats:
+    """What is left at every EVERY-th pixel without the camera's vectors (pair, point, [right, down]).
+
+    Where there is no structure, what seems to stay behind the camera does not count.
+    """
+    _, height, width = pictures.shape
+    y, x = (grid.ravel() for grid in np.mgrid[EVERY // 2 : height : EVERY, EVERY // 2 : width : EVERY])
+    terms = np.column_stack([np.ones(len(x)), x / width - 0.5, y / height - 0.5])
+    vectors = fields[:, y, x]
+    seen = np.stack([structure(picture)[y, x] for picture in pictures])
+    seen = seen / (seen + STRUCTURE)
+    weights = vote = LEAST_VOTE + (1 - LEAST_VOTE) * seen
+    for _ in range(ROUNDS):
+        normal = np.einsum("np,pi,pj->nij", weights, terms, terms) + 1e-6 * np.eye(3)
+        camera = terms @ np.linalg.solve(normal, np.einsum("np,pi,npk->nik", weights, terms, vectors))
+        off = np.linalg.norm(vectors - camera, axis=-1)
+        usual = np.median(off, axis=1, keepdims=True)
+        weights = vote / (1 + (off / (OWN + 2 * usual)) ** 2) ** 2  # Geman and McClure
+    moved, own = np.linalg.norm(camera, axis=-1), np.linalg.norm(vectors, axis=-1)
+    counts = np.maximum(seen, np.minimum(1, own / np.maximum(moved, OWN)))
+    return cast(Floats, (vectors - camera) * counts[..., None])
+
+
+def structure(picture: NDArray[Any]) -> NDArray[Any]:
+    """The smaller eigenvalue of the structure tensor (Shi and Tomasi, CVPR 1994), in squared levels a pixel."""
+    return cv2.cornerMinEigenVal(picture, BLOCK) * 255**2 / 4
