@@ -218,14 +218,15 @@ class Evidence:
     def thumbs(self, start: int = 0, stop: int | None = None) -> Bytes:
         """Frames start <= i < stop as uint8 RGB (n, 27, 48, 3); only the row groups that hold them are read.
 
-        The last group is kept: clips that follow each other read the file once.
+        Not to be written to. The last group is kept: clips that follow each other read the file once.
         """
         stop = len(self) if stop is None else min(stop, len(self))
         if start >= stop:
             return np.zeros((0, THUMB_HEIGHT, THUMB_WIDTH, 3), np.uint8)
         first = start // GROUP
         groups = [self._group(index) for index in range(first, (stop - 1) // GROUP + 1)]
-        return np.concatenate(groups)[start - first * GROUP : stop - first * GROUP]
+        whole = groups[0] if len(groups) == 1 else np.concatenate(groups)
+        return whole[start - first * GROUP : stop - first * GROUP]
 
     def _group(self, index: int) -> Bytes:
         if self._last is None or self._last[0] != index:
@@ -238,6 +239,7 @@ class Evidence:
         thumbs = stored[chunk.offset : chunk.offset + len(chunk)].copy()
         for before, now in pairwise(thumbs):  # an eighth of the time of np.cumsum
             now += before
+        thumbs.flags.writeable = False  # whoever asks gets a view of it
         return thumbs.reshape(-1, THUMB_HEIGHT, THUMB_WIDTH, 3)
 
     def _column(self, name: str) -> npt.NDArray[Any]:
