@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from builder.frames import Frames
 from builder.pretrained import imagenet
 from builder.records import Caption, Clip, Verdict
 from builder.scorers.motion import LEAST_FRAMES, pair_flows
@@ -47,6 +48,7 @@ class Describe(Captioner):
     """
 
     plugin: ClassVar[str] = "describe"
+    version: ClassVar[int] = 2
 
     tags: Literal["auto", "off"] = "auto"
     least_tag: Annotated[float, Field(gt=0, le=1)] = 0.4
@@ -72,7 +74,7 @@ class Describe(Captioner):
         seen = frames.images(self.frames_per_clip) if self._tagging else []
         names = self._classifier.tags(seen, self.least_tag) if seen else []
         thumbs = frames.thumbs()
-        said = " ".join(filter(None, (looks(clip, thumbs), shows(names), moves(clip, thumbs))))
+        said = " ".join(filter(None, (looks(clip, thumbs), shows(names), moves(frames))))
         written = reads(item.find(TextScore), room=LENGTH[1] - len(said.split()))
         used = {"tags": imagenet.SHA256[:16] if self._tagging else "off", "least_tag": self.least_tag}
         return [
@@ -134,14 +136,15 @@ def shows(names: Sequence[str]) -> str:
     return f"It appears to show {article(names[0])}." if names else ""
 
 
-def moves(clip: Clip, thumbs: NDArray[Any]) -> str:
+def moves(frames: Frames) -> str:
     """How much moves, and whether the view itself does and which way."""
-    if len(thumbs) < LEAST_FRAMES:
+    if frames.clip.frames < LEAST_FRAMES:
         return "It is a single frame."
-    fields = pair_flows(thumbs, clip, pairs=24, gap_s=0.125)
+    _, pixels, unit = pair_flows(frames, pairs=24, gap_s=0.125)
+    fields = pixels * unit
     speed = float(np.linalg.norm(fields, axis=-1).mean())
     amount = f"there is {step(SPEED, speed)} movement in the picture"
-    view = [*panning(fields, speed), *zooming(fields, clip)] or ["stays in place"]
+    view = [*panning(fields, speed), *zooming(fields, frames.clip)] or ["stays in place"]
     return f"The view {listed(view)}, and {amount}."
 
 

@@ -63,11 +63,8 @@ class Motion(Scorer[MotionScore]):
         clip = frames.clip
         if clip.frames < LEAST_FRAMES:
             raise ItemError("one_frame", f"{clip.clip_id} has one frame and so no motion; raise split.min_s")
-        gap = min(max(1, round(self.gap_s * clip.fps)), clip.frames - 1)
         pairs = min(self.pairs, max(LEAST_PAIRS, round(self.pairs_per_s * clip.duration_s)))
-        starts = np.unique(np.linspace(0, clip.frames - 1 - gap, pairs).round().astype(int))
-        before, fields = flows(frames, starts, gap)
-        unit = percent_a_second(clip, gap)
+        before, fields, unit = pair_flows(frames, pairs, self.gap_s)
         flow = np.linalg.norm(fields * unit, axis=-1).mean(axis=(1, 2))
         camera = np.linalg.norm(np.median(fields, axis=(1, 2)) * unit, axis=-1)
         return MotionScore(
@@ -79,19 +76,22 @@ class Motion(Scorer[MotionScore]):
         )
 
 
-def flows(frames: Frames, starts: NDArray[np.int64], gap: int) -> tuple[NDArray[Any], Floats]:
-    """The grey thumbnails at `starts` (frames of the clip), and in pixels how they move within `gap` frames.
+def pair_flows(frames: Frames, pairs: int, gap_s: float) -> tuple[NDArray[Any], Floats, Floats]:
+    """How the picture moves within `gap_s`, from each of at most `pairs` frames that are evenly spread over the clip.
 
-    Vectors are (pair, y, x, [right, down]).
+    The grey thumbnails of those frames; vectors in their pixels (pair, y, x, [right, down]); and what one pixel right
+    and one down is, in percent of the diagonal a second.
     """
-    thumbs, evidence = frames.thumbs(), frames.evidence
-    span = slice(frames.clip.start_frame, frames.clip.end_frame)
+    clip, thumbs, evidence = frames.clip, frames.thumbs(), frames.evidence
+    gap = min(max(1, round(gap_s * clip.fps)), clip.frames - 1)
+    starts = np.unique(np.linspace(0, clip.frames - 1 - gap, pairs).round().astype(int))
+    span = slice(clip.start_frame, clip.end_frame)
     steps = np.column_stack([evidence.shift_x[span], evidence.shift_y[span]]) / 100 * (THUMB_WIDTH, THUMB_HEIGHT)
     path = np.cumsum(steps, axis=0)
     before, after = grey(thumbs[starts]), grey(thumbs[starts + gap])
     shifts = path[starts + gap] - path[starts]
-    fields = [farneback(*pair) for pair in zip(before, after, shifts, strict=True)]
-    return before, np.stack(fields).astype(np.float64)
+    fields = np.stack([farneback(*pair) for pair in zip(before, after, shifts, strict=True)]).astype(np.float64)
+    return before, fields, diagonal_percent(clip) * (clip.fps / gap)
 
 
 def grey(thumbs: NDArray[Any]) -> NDArray[Any]:
@@ -106,10 +106,10 @@ def farneback(before: NDArray[Any], after: NDArray[Any], shift: Floats) -> NDArr
     return cv2.calcOpticalFlowFarneback(before, after, cast(Any, start), 0.5, 3, 9, 3, 5, 1.1, flags)
 
 
-def percent_a_second(clip: Clip, gap: int) -> Floats:
-    """What one pixel right, and one down, within `gap` frames is, in percent of the diagonal a second."""
-    pixel = np.array([clip.width / THUMB_WIDTH, clip.height / THUMB_HEIGHT]) / np.hypot(clip.width, clip.height)
-    return cast(Floats, pixel * (100 * clip.fps / gap))
+def diagonal_percent(clip: Clip) -> Floats:
+    """What one thumbnail pixel right, and one down, is in percent of the frame's diagonal."""
+    pixel = np.array([clip.width / THUMB_WIDTH, clip.height / THUMB_HEIGHT])
+    return cast(Floats, 100 * pixel / np.hypot(clip.width, clip.height))
 
 
 def beside_camera(pictures: NDArray[Any], fields: Floats) -> Floats:

@@ -10,8 +10,9 @@ from pydantic import Field
 
 from builder.errors import ItemError
 from builder.frames import Frames
-from builder.media.evidence import THUMB_HEIGHT, THUMB_WIDTH
+from builder.media.evidence import THUMB_WIDTH
 from builder.records import Score
+from builder.scorers.motion import diagonal_percent, grey
 from builder.stage import settings
 from builder.stages.score import Scorer
 
@@ -60,20 +61,19 @@ class Shake(Scorer[ShakeScore]):
         if clip.duration_s < LEAST_S:
             what = f"{clip.clip_id} is {clip.duration_s:.2f} s long; to shake takes {LEAST_S} s: raise split.min_s"
             raise ItemError("too_short", what)
-        pixel = np.array([clip.width / THUMB_WIDTH, clip.height / THUMB_HEIGHT]) / np.hypot(clip.width, clip.height)
         every = max(1, round(clip.fps / ENOUGH_FPS))
         spare = max(0, clip.frames - round(self.longest_s * clip.fps))
         thumbs = frames.thumbs()[spare // 2 : clip.frames - spare // 2 : every]
         moved = np.concatenate([steps(thumbs[i : i + BATCH + 1]) for i in range(0, len(thumbs) - 1, BATCH)])
-        path = 100 * pixel * np.cumsum(moved, axis=0)
+        path = diagonal_percent(clip) * np.cumsum(moved, axis=0)
         off = path - smoothed(path, self.smooth_s * clip.fps / every)
         return ShakeScore(clip.clip_id, jitter=float(np.linalg.norm(off, axis=1).mean()))
 
 
 def steps(thumbs: NDArray[Any]) -> NDArray[np.float64]:
     """Thumbnail pixels right and down that the camera sees the world move, from each frame to the next (n - 1, 2)."""
-    rows = cv2.cvtColor(thumbs.reshape(-1, THUMB_WIDTH, 3), cv2.COLOR_RGB2GRAY)
-    smooth = cv2.GaussianBlur(rows.astype(np.float32), (5, 5), SIGMA).reshape(thumbs.shape[:3])
+    rows = grey(thumbs).reshape(-1, THUMB_WIDTH).astype(np.float32)  # all as one tall picture
+    smooth = cv2.GaussianBlur(rows, (5, 5), SIGMA).reshape(thumbs.shape[:3])
     before, now = smooth[:-1], smooth[1:]
     both = before + now
     gx = ((both[:, 1:-1, 2:] - both[:, 1:-1, :-2]) / 4)[:, ROWS, COLUMNS]
