@@ -155,7 +155,7 @@ class Evidence:
     """
 
     def __init__(self, path: Path) -> None:
-        self._file = pq.ParquetFile(path)
+        self._file = pq.ParquetFile(path, pre_buffer=False)  # half the time of reading a column
         self._columns: dict[str, npt.NDArray[Any]] = {}
         self._last: tuple[int, Bytes] | None = None
 
@@ -244,7 +244,7 @@ class Evidence:
 
     def _column(self, name: str) -> npt.NDArray[Any]:
         if name not in self._columns:
-            self._columns[name] = self._file.read(columns=[name]).column(0).to_numpy()
+            self._columns[name] = self._file.read(columns=[name], use_threads=False).column(0).to_numpy()
         return self._columns[name]
 
 

@@ -20,12 +20,13 @@ LEAST_FRAMES = 2
 LEAST_PAIRS = 6
 FAR = 2.0  # thumbnail pixels; from there on flow is looked for around the shift of the picture: alone it reaches about 4
 EVERY = 3  # thumbnail pixels between vectors that the camera is fitted to: flow is smooth over 9
-ROUNDS = 5  # of reweighting
+ROUNDS = 3  # of reweighting
 BLOCK, STRUCTURE = 5, 10.0  # thumbnail pixels a side, squared levels a pixel: with less of it flow says little
 LEAST_VOTE = 0.3  # of a vector without structure: a flat road under a car speaks for a camera that rests
 OWN = 0.1  # thumbnail pixels; vectors off the camera's by much more, and by more than is usual, do not count as its
 
 Floats = NDArray[np.float64]
+Vectors = NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +57,7 @@ class Motion(Scorer[MotionScore]):
     writes: ClassVar[type[MotionScore]] = MotionScore
 
     pairs: Annotated[int, Field(ge=1)] = 24
-    pairs_per_s: Annotated[float, Field(gt=0)] = 4.0
+    pairs_per_s: Annotated[float, Field(gt=0)] = 3.0
     gap_s: Annotated[float, Field(gt=0)] = 0.125
 
     def score(self, frames: Frames) -> MotionScore:
@@ -65,18 +66,18 @@ class Motion(Scorer[MotionScore]):
             raise ItemError("one_frame", f"{clip.clip_id} has one frame and so no motion; raise split.min_s")
         pairs = min(self.pairs, max(LEAST_PAIRS, round(self.pairs_per_s * clip.duration_s)))
         before, fields, unit = pair_flows(frames, pairs, self.gap_s)
-        flow = np.linalg.norm(fields * unit, axis=-1).mean(axis=(1, 2))
-        camera = np.linalg.norm(np.median(fields, axis=(1, 2)) * unit, axis=-1)
+        flow = lengths(fields * unit.astype(np.float32)).mean(axis=(1, 2))
+        camera = lengths(np.median(fields, axis=(1, 2)) * unit)
         return MotionScore(
             clip.clip_id,
             flow=float(flow.mean()),
             camera=float(camera.mean()),
-            object=float(np.linalg.norm(beside_camera(before, fields) * unit, axis=-1).mean()),
+            object=float(lengths(beside_camera(before, fields) * unit).mean()),
             static=float((flow < STILL).mean()),
         )
 
 
-def pair_flows(frames: Frames, pairs: int, gap_s: float) -> tuple[NDArray[Any], Floats, Floats]:
+def pair_flows(frames: Frames, pairs: int, gap_s: float) -> tuple[NDArray[Any], Vectors, Floats]:
     """How the picture moves within `gap_s`, from each of at most `pairs` frames that are evenly spread over the clip.
 
     The grey thumbnails of those frames; vectors in their pixels (pair, y, x, [right, down]); and what one pixel right
@@ -90,7 +91,7 @@ def pair_flows(frames: Frames, pairs: int, gap_s: float) -> tuple[NDArray[Any], 
     path = np.cumsum(steps, axis=0)
     before, after = grey(thumbs[starts]), grey(thumbs[starts + gap])
     shifts = path[starts + gap] - path[starts]
-    fields = np.stack([farneback(*pair) for pair in zip(before, after, shifts, strict=True)]).astype(np.float64)
+    fields = np.stack([farneback(*pair) for pair in zip(before, after, shifts, strict=True)])
     return before, fields, diagonal_percent(clip) * (clip.fps / gap)
 
 
@@ -112,26 +113,31 @@ def diagonal_percent(clip: Clip) -> Floats:
     return cast(Floats, 100 * pixel / np.hypot(clip.width, clip.height))
 
 
-def beside_camera(pictures: NDArray[Any], fields: Floats) -> Floats:
-    """What is left at every EVERY-th pixel without the camera's vectors (pair, point, [right, down]).
+def lengths(vectors: NDArray[Any]) -> NDArray[Any]:
+    return cast(NDArray[Any], np.sqrt(vectors[..., 0] ** 2 + vectors[..., 1] ** 2))
+
+
+def beside_camera(pictures: NDArray[Any], fields: Vectors) -> Floats:
+    """What is left at every EVERY-th pixel without the camera's vectors (pair, [right, down] at the end).
 
     Where there is no structure, what seems to stay behind the camera does not count.
     """
     _, height, width = pictures.shape
     y, x = (grid.ravel() for grid in np.mgrid[EVERY // 2 : height : EVERY, EVERY // 2 : width : EVERY])
     terms = np.column_stack([np.ones(len(x)), x / width - 0.5, y / height - 0.5])
-    vectors = fields[:, y, x]
-    seen = np.stack([structure(picture)[y, x] for picture in pictures])
+    squares = (terms[:, :, None] * terms[:, None, :]).reshape(-1, 9)
+    vectors = fields[:, y, x].astype(np.float64)
+    seen = np.stack([structure(picture)[y, x] for picture in pictures]).astype(np.float64)
     seen = seen / (seen + STRUCTURE)
     weights = vote = LEAST_VOTE + (1 - LEAST_VOTE) * seen
     for _ in range(ROUNDS):
-        normal = np.einsum("np,pi,pj->nij", weights, terms, terms) + 1e-6 * np.eye(3)
-        camera = terms @ np.linalg.solve(normal, np.einsum("np,pi,npk->nik", weights, terms, vectors))
-        off = np.linalg.norm(vectors - camera, axis=-1)
+        normal = (weights @ squares).reshape(-1, 3, 3) + 1e-6 * np.eye(3)
+        right = terms.T @ (weights[..., None] * vectors)
+        camera = terms @ np.linalg.solve(normal, right)
+        off = lengths(vectors - camera)
         usual = np.median(off, axis=1, keepdims=True)
         weights = vote / (1 + (off / (OWN + 2 * usual)) ** 2) ** 2  # Geman and McClure
-    moved, own = np.linalg.norm(camera, axis=-1), np.linalg.norm(vectors, axis=-1)
-    counts = np.maximum(seen, np.minimum(1, own / np.maximum(moved, OWN)))
+    counts = np.maximum(seen, np.minimum(1, lengths(vectors) / np.maximum(lengths(camera), OWN)))
     return cast(Floats, (vectors - camera) * counts[..., None])
 
 

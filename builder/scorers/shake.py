@@ -89,10 +89,9 @@ def steps(thumbs: NDArray[Any]) -> NDArray[np.float64]:
 
 def blocks(values: Floats) -> Floats:
     """Sums over blocks (n, 3, 9)."""
-    _, height, width = values.shape
-    down = np.repeat(np.eye(height // TALL, dtype=np.float32), TALL, axis=1)
-    right = np.repeat(np.eye(width // WIDE, dtype=np.float32), WIDE, axis=0)
-    return cast(Floats, down @ (values @ right))
+    n, height, width = values.shape
+    sums = values.reshape(n * height, width) @ np.repeat(np.eye(width // WIDE, dtype=np.float32), WIDE, axis=0)
+    return cast(Floats, sums.reshape(n, height // TALL, TALL, -1).sum(axis=2))
 
 
 def smoothed(path: NDArray[np.float64], sigma: float) -> NDArray[np.float64]:

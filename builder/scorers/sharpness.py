@@ -14,6 +14,8 @@ from builder.records import Score
 from builder.stage import settings
 from builder.stages.score import Scorer
 
+NEARLY = 0.7  # of the size: a line between two pixels leaves none out
+
 
 @dataclass(frozen=True, slots=True)
 class SharpnessScore(Score):
@@ -51,6 +53,6 @@ class Sharpness(Scorer[SharpnessScore]):
         height, width = luma.shape
         scale = self.side / min(height, width)
         size = (max(1, round(width * scale)), max(1, round(height * scale)))
-        way = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+        way = cv2.INTER_AREA if scale < NEARLY else cv2.INTER_LINEAR  # over areas is five times the work
         edges = cv2.Laplacian(cv2.resize(luma, size, interpolation=way), cv2.CV_16S)
-        return float(cv2.meanStdDev(edges)[1].item() ** 2)
+        return cv2.norm(edges, cv2.NORM_L2SQR) / edges.size  # the mean is next to 0

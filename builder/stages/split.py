@@ -56,13 +56,21 @@ class Split(Stage[Shots, Clip]):
     def each(self, item: Item[Shots]) -> Sequence[Clip]:
         scan, video = item.get(Scanned), item.get(SourceVideo)
         timeline = Timeline(scan, self.context.storage)
-        allowed = overlaps(wanted(video, timeline.times_s), timeline.intact)
-        spans = self._spans(item.row, allowed, timeline.times_s)
+        return self.clips(item.row, scan, timeline, wanted(video, timeline.times_s))
+
+    def clips(self, shots: Shots, scan: Scanned, timeline: Timeline, within: Sequence[Span]) -> list[Clip]:
+        """The clips of one video.
+
+        Raises:
+            Filtered: none is long enough.
+        """
+        allowed = overlaps(within, timeline.intact)
+        spans = self._spans(shots, allowed, timeline.times_s)
         clips = [clip_of(scan, timeline, shot, span) for shot, span in spans]
         kept = [c for c in clips if c.duration_s >= self.min_s - EPSILON_S and c.frames >= LEAST_FRAMES]
         if not kept:
             longest = max((c.duration_s for c in clips), default=0.0)
-            where = " inside the listed spans" if video.starts_s else ""
+            where = " inside the listed spans" if list(within) != [(0, scan.frames)] else ""
             less = ", without its damaged frames," if scan.damaged_frames else ""
             text = f"longest shot of {scan.video_id}{where}{less} is {longest:.2f} s; min_s is {self.min_s:g}"
             raise Filtered("too_short", text)
