@@ -143,7 +143,9 @@ def show(cases: Sequence[Case]) -> None:
         print(f"  {name:<12} {row}")
     print(f"  goal: together at most {GOAL} of decoding")
     worst = sorted(cases, key=lambda case: -sum(map(min, case.scores.values())) / min(case.scans))[:5]
-    told = [f"{c.video.name} {sum(map(min, c.scores.values())) / min(c.scans):.2f} ({len(c.clips)} clips)" for c in worst]
+    told = [
+        f"{c.video.name} {sum(map(min, c.scores.values())) / min(c.scans):.2f} ({len(c.clips)} clips)" for c in worst
+    ]
     print(f"  largest share of the scan: {', '.join(told)}", flush=True)
 
 
@@ -165,7 +167,9 @@ def engine(videos: Sequence[Path]) -> None:
         step("crawl")
         step("split")
         filtered_s, idle_s = step("filter"), step("filter")
-    print(f"\nosd-build filter, all {len(SIGNALS)} scorers: {filtered_s:.2f} s, of which to start and see {idle_s:.2f} s")
+    print(
+        f"\nosd-build filter, all {len(SIGNALS)} scorers: {filtered_s:.2f} s, of which to start and see {idle_s:.2f} s"
+    )
 
 
 def bordered(video: Path, bars: tuple[float, float], colour: tuple[int, int, int], path: Path) -> tuple[float, ...]:

@@ -1,4 +1,4 @@
-"""Brightness: how light a clip is, how much contrast it has, and how much of it is black or lost in shadow and light."""
+"""Brightness: how light a clip is, how much contrast it has, and how much of it is black or without detail."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -24,7 +24,7 @@ class BrightnessScore(Score):
         mean: mean luma, 0 black ... 255 white.
         contrast: standard deviation of luma in a frame (RMS contrast), mean over frames; 0 flat ... 127.5.
         black: share of black frames, 0 ... 1; FFmpeg's blackdetect says what counts as black.
-        under: share of the picture in the lowest 5 % of luma, mean over frames, 0 ... 1: lost in shadow, or a dark scene.
+        under: share of the picture in the lowest 5 % of luma, mean over frames, 0 ... 1: lost in shadow, or dark.
         over: share of the picture in the highest 5 % of luma, mean over frames, 0 ... 1: blown out, or white ground.
     """
 

@@ -13,16 +13,19 @@ from builder.frames import Frames
 from builder.media.evidence import THUMB_HEIGHT, THUMB_WIDTH
 from builder.records import Clip, Score
 from builder.stage import settings
-from builder.stages.score import Scorer
+from builder.stages.score import Mark, Scorer
 
 STILL = 0.3  # percent of the diagonal a second: below it nothing is seen to move
 LEAST_FRAMES = 2
 LEAST_PAIRS = 6
-FAR = 2.0  # thumbnail pixels; from there on flow is looked for around the shift of the picture: alone it reaches about 4
+FAR = (
+    2.0  # thumbnail pixels; from there on flow is looked for around the shift of the picture: alone it reaches about 4
+)
 EVERY = 3  # thumbnail pixels between vectors that the camera is fitted to: flow is smooth over 9
 ROUNDS = 3  # of reweighting
 BLOCK, STRUCTURE = 5, 10.0  # thumbnail pixels a side, squared levels a pixel: with less of it flow says little
 LEAST_VOTE = 0.3  # of a vector without structure: a flat road under a car speaks for a camera that rests
+ARROWS, SHOWN_S = 6, 0.25  # thumbnail pixels from one to the next; what they show
 OWN = 0.1  # thumbnail pixels; vectors off the camera's by much more, and by more than is usual, do not count as its
 
 Floats = NDArray[np.float64]
@@ -76,6 +79,17 @@ class Motion(Scorer[MotionScore]):
             static=float((flow < STILL).mean()),
         )
 
+    def marks(self, frames: Frames, found: MotionScore, picture: int) -> list[Mark]:
+        """Arrows over the way that things go within a quarter of a second."""
+        clip, gap = frames.clip, gap_frames(frames.clip, self.gap_s)
+        start = min(max(0, int(frames.strip.frames[picture]) - clip.start_frame), clip.frames - 1 - gap)
+        _, fields, _ = flows(frames, np.array([start]), gap)
+        size = np.array([THUMB_WIDTH, THUMB_HEIGHT])
+        ways = fields[0] * (SHOWN_S * clip.fps / gap)
+        grid = [(x, y) for y in range(2, THUMB_HEIGHT, ARROWS) for x in range(3, THUMB_WIDTH, ARROWS)]
+        ends = [(np.array(at) / size, (np.array(at) + ways[at[1], at[0]]) / size) for at in grid]
+        return [Mark((tuple(a.tolist()), tuple(b.tolist())), closed=False) for a, b in ends]
+
 
 def pair_flows(frames: Frames, pairs: int, gap_s: float) -> tuple[NDArray[Any], Vectors, Floats]:
     """How the picture moves within `gap_s`, from each of at most `pairs` frames that are evenly spread over the clip.
@@ -83,9 +97,17 @@ def pair_flows(frames: Frames, pairs: int, gap_s: float) -> tuple[NDArray[Any], 
     The grey thumbnails of those frames; vectors in their pixels (pair, y, x, [right, down]); and what one pixel right
     and one down is, in percent of the diagonal a second.
     """
+    gap = gap_frames(frames.clip, gap_s)
+    return flows(frames, np.unique(np.linspace(0, frames.clip.frames - 1 - gap, pairs).round().astype(int)), gap)
+
+
+def gap_frames(clip: Clip, gap_s: float) -> int:
+    return min(max(1, round(gap_s * clip.fps)), clip.frames - 1)
+
+
+def flows(frames: Frames, starts: NDArray[np.int64], gap: int) -> tuple[NDArray[Any], Vectors, Floats]:
+    """As `pair_flows`, from these frames of the clip to those `gap` later."""
     clip, thumbs, evidence = frames.clip, frames.thumbs(), frames.evidence
-    gap = min(max(1, round(gap_s * clip.fps)), clip.frames - 1)
-    starts = np.unique(np.linspace(0, clip.frames - 1 - gap, pairs).round().astype(int))
     span = slice(clip.start_frame, clip.end_frame)
     steps = np.column_stack([evidence.shift_x[span], evidence.shift_y[span]]) / 100 * (THUMB_WIDTH, THUMB_HEIGHT)
     path = np.cumsum(steps, axis=0)

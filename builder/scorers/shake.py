@@ -35,8 +35,8 @@ class ShakeScore(Score):
 
     Attributes:
         jitter: mean distance of the camera's path from that path smoothed over 0.1 s (what is faster than about
-            1.5 Hz), in percent of the frame's diagonal; below 0.05 a tripod, 0.1 ... 0.4 a steady hand, above 0.5 shaken.
-            The path is the sum of the median shifts of 27 blocks (each by least squares: Lucas and Kanade, IJCAI 1981),
+            1.5 Hz), in percent of the frame's diagonal; below 0.05 a tripod, 0.1 ... 0.4 a hand, above 0.5 shaken. The
+            path is the sum of the median shifts of 27 blocks (each by least squares: Lucas and Kanade, IJCAI 1981),
             so that what moves within less than half of the picture is no shake.
     """
 
@@ -76,8 +76,8 @@ def steps(thumbs: NDArray[Any]) -> NDArray[np.float64]:
     smooth = cv2.GaussianBlur(rows, (5, 5), SIGMA).reshape(thumbs.shape[:3])
     before, now = smooth[:-1], smooth[1:]
     both = before + now
-    gx = ((both[:, 1:-1, 2:] - both[:, 1:-1, :-2]) / 4)[:, ROWS, COLUMNS]
-    gy = ((both[:, 2:, 1:-1] - both[:, :-2, 1:-1]) / 4)[:, ROWS, COLUMNS]
+    gx: Any = ((both[:, 1:-1, 2:] - both[:, 1:-1, :-2]) / 4)[:, ROWS, COLUMNS]
+    gy: Any = ((both[:, 2:, 1:-1] - both[:, :-2, 1:-1]) / 4)[:, ROWS, COLUMNS]
     change = (now - before)[:, 1:-1, 1:-1][:, ROWS, COLUMNS]
     xx, yy = blocks(gx * gx) + CALM, blocks(gy * gy) + CALM
     xy, xt, yt = blocks(gx * gy), blocks(gx * change), blocks(gy * change)

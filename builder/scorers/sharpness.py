@@ -19,13 +19,13 @@ NEARLY = 0.7  # of the size: a line between two pixels leaves none out
 
 @dataclass(frozen=True, slots=True)
 class SharpnessScore(Score):
-    """Variance of the Laplacian of luma (Pech-Pacheco et al., ICPR 2000), in squared levels of 255; noise is detail, too.
+    """Variance of the Laplacian of luma (Pech-Pacheco et al., ICPR 2000), in squared levels of 255. Noise is detail.
 
     Attributes:
         laplacian: of frames of the strip, brought to one size so that resolution does not count by itself; median over
             frames. 0 flat or blurred, below 20 soft, hundreds crisp.
         native: of the 128 x 128 stored pixels in the middle of every frame, not scaled; median over frames. 0 ...
-            thousands; low beside `laplacian` where the picture was enlarged before it was encoded, or the middle is flat.
+            thousands; low beside `laplacian` where the picture was enlarged before it was encoded, or is flat there.
     """
 
     laplacian: float
