@@ -56,7 +56,7 @@ keep = ["motion.flow >= 0"]
 """
 PR_SET_CHILD_SUBREAPER = 36  # prctl(2)
 GOAL = 0.1
-LONGEST = 60  # frames of a video that bars are put on
+LONGEST = 40  # frames of a video that bars are put on
 BARS = {  # of a 16:9 frame, shares of height and width on each side
     "2.39:1": (0.128, 0.0), "1.85:1": (0.02, 0.0), "4:3": (0.0, 0.125), "9:16": (0.0, 0.342), "window": (0.1, 0.1),
 }  # fmt: skip
