@@ -126,7 +126,7 @@ def farneback(before: NDArray[Any], after: NDArray[Any], shift: Floats) -> NDArr
     far = bool(np.hypot(*shift) >= FAR)
     start = np.ascontiguousarray(np.broadcast_to(shift.astype(np.float32), (*before.shape, 2))) if far else None
     flags = cv2.OPTFLOW_USE_INITIAL_FLOW if far else 0
-    return cv2.calcOpticalFlowFarneback(before, after, cast(Any, start), 0.5, 3, 9, 3, 5, 1.1, flags)
+    return cv2.calcOpticalFlowFarneback(before, after, cast(Any, start), 0.5, 1, 9, 2, 5, 1.1, flags)
 
 
 def diagonal_percent(clip: Clip) -> Floats:
