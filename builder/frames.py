@@ -99,6 +99,14 @@ class Frames(Footage):
         """A 48x27 RGB thumbnail of every frame of the clip, uint8 (n, 27, 48, 3)."""
         return self.evidence.thumbs(self.clip.start_frame, self.clip.end_frame)
 
+    def luma(self) -> "NDArray[Any]":
+        """Luma (BT.601, full range) of the thumbnails, uint8 (n, 27, 48)."""
+        import cv2
+
+        thumbs = self.thumbs()
+        rows = thumbs.reshape(-1, *thumbs.shape[2:])  # all as one tall picture
+        return cv2.cvtColor(rows, cv2.COLOR_RGB2GRAY).reshape(thumbs.shape[:3])
+
 
 @lru_cache(maxsize=2)
 def open_strip(storage: Storage, name: str) -> "Strip":

@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from builder.flow import pair_flows
 from builder.frames import Frames
 from builder.pretrained import imagenet
 from builder.records import Caption, Clip, Verdict
-from builder.scorers.motion import LEAST_FRAMES, pair_flows
 from builder.scorers.text import TextScore
 from builder.stage import Item, settings
 from builder.stages.caption import Captioner
@@ -36,6 +36,7 @@ COLOURFUL, DIM, LIGHT_GREY, BROWN = 55, 45, 200, 150  # saturation and values, 0
 MAIN, GREY = 0.12, 0.95  # shares of pixels: a colour to be named; a picture in black and white
 MOVES = 1.0  # percent of the diagonal a second that the view must move, and half of all motion, to be called moving
 ZOOMS, EXPLAINED = 3.0, 0.25  # percent a second that the picture must grow or shrink; share of movement that this is
+LEAST_FRAMES = 2  # one does not move
 WORD = 3  # letters that a line must have to be quoted
 STEADY = 0.5  # net movement over length of path: below it, a moving view is unsteady
 

@@ -8,7 +8,6 @@ import numpy as np
 
 from builder.frames import Frames
 from builder.records import Score
-from builder.scorers.motion import grey
 from builder.stage import settings
 from builder.stages.score import Scorer
 
@@ -45,7 +44,7 @@ class Brightness(Scorer[BrightnessScore]):
 
     def score(self, frames: Frames) -> BrightnessScore:
         clip, evidence = frames.clip, frames.evidence
-        span, luma = slice(clip.start_frame, clip.end_frame), grey(frames.thumbs())
+        span, luma = slice(clip.start_frame, clip.end_frame), frames.luma()
         return BrightnessScore(
             clip.clip_id,
             mean=float(evidence.luma[span].mean(dtype=np.float64)),

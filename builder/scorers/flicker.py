@@ -12,7 +12,6 @@ from builder.errors import ItemError
 from builder.frames import Frames
 from builder.media.evidence import THUMB_WIDTH
 from builder.records import Score
-from builder.scorers.motion import grey
 from builder.stage import settings
 from builder.stages.score import Scorer
 
@@ -50,16 +49,16 @@ class Flicker(Scorer[FlickerScore]):
             what = f"{clip.clip_id} is {clip.duration_s:.2f} s long; to flicker takes {LEAST_S} s: raise split.min_s"
             raise ItemError("too_short", what)
         half = min(max(LEAST_FRAMES // 2, int(self.window_s * clip.fps / 2)), (clip.frames - 1) // 2)
-        off = np.median(about_mean(block_luma(frames.thumbs()), half), axis=1)
+        off = np.median(about_mean(blocks(frames.luma()), half), axis=1)
         seconds = np.array_split(np.abs(off), max(1, round(clip.duration_s)))
         return FlickerScore(clip.clip_id, luma=float(np.mean([np.median(second) for second in seconds])))
 
 
-def block_luma(thumbs: NDArray[Any]) -> NDArray[np.float64]:
+def blocks(luma: NDArray[Any]) -> NDArray[np.float64]:
     """Mean luma of each block (n, 18)."""
-    rows = grey(thumbs).reshape(-1, THUMB_WIDTH).astype(np.float32)  # all as one tall picture
-    means = cv2.resize(rows, (COLUMNS, ROWS * len(thumbs)), interpolation=cv2.INTER_AREA)
-    return means.reshape(len(thumbs), -1).astype(np.float64)
+    rows = luma.reshape(-1, THUMB_WIDTH).astype(np.float32)  # all as one tall picture
+    means = cv2.resize(rows, (COLUMNS, ROWS * len(luma)), interpolation=cv2.INTER_AREA)
+    return means.reshape(len(luma), -1).astype(np.float64)
 
 
 def about_mean(values: NDArray[np.float64], half: int) -> NDArray[np.float64]:

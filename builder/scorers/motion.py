@@ -9,27 +9,22 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from builder.errors import ItemError
+from builder.flow import Floats, Vectors, flows, gap_frames, pair_flows
 from builder.frames import Frames
 from builder.media.evidence import THUMB_HEIGHT, THUMB_WIDTH
-from builder.records import Clip, Score
+from builder.records import Score
 from builder.stage import settings
 from builder.stages.score import Mark, Scorer
 
 STILL = 0.3  # percent of the diagonal a second: below it nothing is seen to move
 LEAST_FRAMES = 2
 LEAST_PAIRS = 6
-FAR = (
-    2.0  # thumbnail pixels; from there on flow is looked for around the shift of the picture: alone it reaches about 4
-)
 EVERY = 3  # thumbnail pixels between vectors that the camera is fitted to: flow is smooth over 9
 ROUNDS = 3  # of reweighting
 BLOCK, STRUCTURE = 5, 10.0  # thumbnail pixels a side, squared levels a pixel: with less of it flow says little
 LEAST_VOTE = 0.3  # of a vector without structure: a flat road under a car speaks for a camera that rests
 ARROWS, SHOWN_S = 6, 0.25  # thumbnail pixels from one to the next; what they show
 OWN = 0.1  # thumbnail pixels; vectors off the camera's by much more, and by more than is usual, do not count as its
-
-Floats = NDArray[np.float64]
-Vectors = NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,50 +84,6 @@ class Motion(Scorer[MotionScore]):
         grid = [(x, y) for y in range(2, THUMB_HEIGHT, ARROWS) for x in range(3, THUMB_WIDTH, ARROWS)]
         ends = [(np.array(at) / size, (np.array(at) + ways[at[1], at[0]]) / size) for at in grid]
         return [Mark((tuple(a.tolist()), tuple(b.tolist())), closed=False) for a, b in ends]
-
-
-def pair_flows(frames: Frames, pairs: int, gap_s: float) -> tuple[NDArray[Any], Vectors, Floats]:
-    """How the picture moves within `gap_s`, from each of at most `pairs` frames that are evenly spread over the clip.
-
-    The grey thumbnails of those frames; vectors in their pixels (pair, y, x, [right, down]); and what one pixel right
-    and one down is, in percent of the diagonal a second.
-    """
-    gap = gap_frames(frames.clip, gap_s)
-    return flows(frames, np.unique(np.linspace(0, frames.clip.frames - 1 - gap, pairs).round().astype(int)), gap)
-
-
-def gap_frames(clip: Clip, gap_s: float) -> int:
-    return min(max(1, round(gap_s * clip.fps)), clip.frames - 1)
-
-
-def flows(frames: Frames, starts: NDArray[np.int64], gap: int) -> tuple[NDArray[Any], Vectors, Floats]:
-    """As `pair_flows`, from these frames of the clip to those `gap` later."""
-    clip, thumbs, evidence = frames.clip, frames.thumbs(), frames.evidence
-    span = slice(clip.start_frame, clip.end_frame)
-    steps = np.column_stack([evidence.shift_x[span], evidence.shift_y[span]]) / 100 * (THUMB_WIDTH, THUMB_HEIGHT)
-    path = np.cumsum(steps, axis=0)
-    before, after = grey(thumbs[starts]), grey(thumbs[starts + gap])
-    shifts = path[starts + gap] - path[starts]
-    fields = np.stack([farneback(*pair) for pair in zip(before, after, shifts, strict=True)])
-    return before, fields, diagonal_percent(clip) * (clip.fps / gap)
-
-
-def grey(thumbs: NDArray[Any]) -> NDArray[Any]:
-    rows = thumbs.reshape(-1, THUMB_WIDTH, 3)  # all as one tall picture
-    return cv2.cvtColor(rows, cv2.COLOR_RGB2GRAY).reshape(thumbs.shape[:3])
-
-
-def farneback(before: NDArray[Any], after: NDArray[Any], shift: Floats) -> NDArray[Any]:
-    far = bool(np.hypot(*shift) >= FAR)
-    start = np.ascontiguousarray(np.broadcast_to(shift.astype(np.float32), (*before.shape, 2))) if far else None
-    flags = cv2.OPTFLOW_USE_INITIAL_FLOW if far else 0
-    return cv2.calcOpticalFlowFarneback(before, after, cast(Any, start), 0.5, 1, 9, 2, 5, 1.1, flags)
-
-
-def diagonal_percent(clip: Clip) -> Floats:
-    """What one thumbnail pixel right, and one down, is in percent of the frame's diagonal."""
-    pixel = np.array([clip.width / THUMB_WIDTH, clip.height / THUMB_HEIGHT])
-    return cast(Floats, 100 * pixel / np.hypot(clip.width, clip.height))
 
 
 def lengths(vectors: NDArray[Any]) -> NDArray[Any]:

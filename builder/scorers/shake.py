@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from builder.errors import ItemError
+from builder.flow import Floats, Vectors, diagonal_percent
 from builder.frames import Frames
 from builder.media.evidence import THUMB_WIDTH
 from builder.records import Score
-from builder.scorers.motion import diagonal_percent, grey
 from builder.stage import settings
 from builder.stages.score import Scorer
 
@@ -25,8 +25,6 @@ BATCH = 32  # frames whose arrays stay in the cache
 ENOUGH_FPS = 25
 LEAST_S = 0.5
 SMOOTH_SIGMAS = 3
-
-Floats = NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,17 +61,17 @@ class Shake(Scorer[ShakeScore]):
             raise ItemError("too_short", what)
         every = max(1, round(clip.fps / ENOUGH_FPS))
         spare = max(0, clip.frames - round(self.longest_s * clip.fps))
-        thumbs = frames.thumbs()[spare // 2 : clip.frames - spare // 2 : every]
-        moved = np.concatenate([steps(thumbs[i : i + BATCH + 1]) for i in range(0, len(thumbs) - 1, BATCH)])
+        luma = frames.luma()[spare // 2 : clip.frames - spare // 2 : every]
+        moved = np.concatenate([steps(luma[i : i + BATCH + 1]) for i in range(0, len(luma) - 1, BATCH)])
         path = diagonal_percent(clip) * np.cumsum(moved, axis=0)
         off = path - smoothed(path, self.smooth_s * clip.fps / every)
         return ShakeScore(clip.clip_id, jitter=float(np.linalg.norm(off, axis=1).mean()))
 
 
-def steps(thumbs: NDArray[Any]) -> NDArray[np.float64]:
+def steps(luma: NDArray[Any]) -> Floats:
     """Thumbnail pixels right and down that the camera sees the world move, from each frame to the next (n - 1, 2)."""
-    rows = grey(thumbs).reshape(-1, THUMB_WIDTH).astype(np.float32)  # all as one tall picture
-    smooth = cv2.GaussianBlur(rows, (5, 5), SIGMA).reshape(thumbs.shape[:3])
+    rows = luma.reshape(-1, THUMB_WIDTH).astype(np.float32)  # all as one tall picture
+    smooth = cv2.GaussianBlur(rows, (5, 5), SIGMA).reshape(luma.shape)
     before, now = smooth[:-1], smooth[1:]
     both = before + now
     gx: Any = ((both[:, 1:-1, 2:] - both[:, 1:-1, :-2]) / 4)[:, ROWS, COLUMNS]
@@ -87,14 +85,14 @@ def steps(thumbs: NDArray[Any]) -> NDArray[np.float64]:
     return np.clip(np.column_stack([x, y]), -REACH, REACH).astype(np.float64)
 
 
-def blocks(values: Floats) -> Floats:
+def blocks(values: Vectors) -> Vectors:
     """Sums over blocks (n, 3, 9)."""
     n, height, width = values.shape
     sums = values.reshape(n * height, width) @ np.repeat(np.eye(width // WIDE, dtype=np.float32), WIDE, axis=0)
-    return cast(Floats, sums.reshape(n, height // TALL, TALL, -1).sum(axis=2))
+    return cast(Vectors, sums.reshape(n, height // TALL, TALL, -1).sum(axis=2))
 
 
-def smoothed(path: NDArray[np.float64], sigma: float) -> NDArray[np.float64]:
+def smoothed(path: Floats, sigma: float) -> Floats:
     """By a Gaussian of `sigma` frames; a steady pan goes on as it is beyond both ends."""
     reach = min(max(1, round(SMOOTH_SIGMAS * sigma)), len(path) - 1)
     kernel = np.exp(-0.5 * (np.arange(-reach, reach + 1) / sigma) ** 2)
