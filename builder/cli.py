@@ -181,7 +181,9 @@ def shots(
 @app.command()
 def score(
     videos: Annotated[list[Path], typer.Argument(metavar="VIDEO...", help="Video files; no run is needed.")],
-    only: Annotated[str, typer.Option(metavar="NAME,NAME", help="These scorers; without it those of [score].")] = "",
+    only: Annotated[
+        str, typer.Option(metavar="NAME,NAME", help="These scorers; else those that are on by default.")
+    ] = "",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, a line a clip.")] = False,
     preview: Annotated[
         Path | None,
