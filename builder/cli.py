@@ -30,8 +30,6 @@ SetOpt = Annotated[
 ]
 FolderArg = Annotated[Path, typer.Argument(metavar="DATASET", help="A dataset folder.")]
 JsonOpt = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-
-
 LimitOpt = Annotated[int, typer.Option(min=0, help="At most that many videos of each source; 0: all.")]
 PrivateOpt = Annotated[
     bool, typer.Option("--allow-private-hosts", help="Let lists name hosts inside private networks, also this one.")
@@ -181,9 +179,7 @@ def shots(
 @app.command()
 def score(
     videos: Annotated[list[Path], typer.Argument(metavar="VIDEO...", help="Video files; no run is needed.")],
-    only: Annotated[
-        str, typer.Option(metavar="NAME,NAME", help="These scorers; else those that are on by default.")
-    ] = "",
+    only: Annotated[str, typer.Option(metavar="NAME,NAME", help="These scorers; else the usual ones.")] = "",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, a line a clip.")] = False,
     preview: Annotated[
         Path | None,
