@@ -5,9 +5,16 @@ import os
 import signal
 import sys
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 from builder.errors import ConfigError, OsdError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from builder.records import Failure
+    from builder.scores import Report as ScoresReport
+    from builder.shots import Report as ShotsReport
 
 try:
     import typer
@@ -24,8 +31,6 @@ SetOpt = Annotated[
 ]
 FolderArg = Annotated[Path, typer.Argument(metavar="DATASET", help="A dataset folder.")]
 JsonOpt = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-
-
 LimitOpt = Annotated[int, typer.Option(min=0, help="At most that many videos of each source; 0: all.")]
 PrivateOpt = Annotated[
     bool, typer.Option("--allow-private-hosts", help="Let lists name hosts inside private networks, also this one.")
@@ -51,6 +56,26 @@ def steps(run: Path, verbs: tuple[str, ...], sets: list[str] | None, limit: int 
     except KeyboardInterrupt:
         fail("stopped; everything finished is kept, run the same again to go on", 130)
     raise typer.Exit(code)
+
+
+def show_found(reports: "Iterable[ShotsReport | ScoresReport | Failure]", as_json: bool) -> None:
+    """Of single videos: print each report or failure as it comes; 3 is the exit code if anything failed."""
+    from builder.figures import one_line
+    from builder.records import Failure
+
+    failed = False
+    for found in reports:
+        if isinstance(found, Failure):
+            failed = True
+            if as_json:
+                typer.echo(json.dumps({"video": found.id, "error": found.kind, "message": found.message}))
+            typer.echo(f"{found.kind}: {one_line(found.message)}", err=True)
+            continue
+        failed = failed or found.failed
+        typer.echo(found.to_json() if as_json else found.to_text())
+        if found.note:
+            typer.echo(one_line(f"note: {found.video}: {found.note}"), err=True)
+    raise typer.Exit(3 if failed else 0)
 
 
 @app.command()
@@ -152,22 +177,26 @@ def shots(
     ] = False,
 ) -> None:
     """Print where the shots of videos begin: cuts, dissolves, fades. Nothing is kept."""
-    from builder.figures import one_line
-    from builder.records import Failure
     from builder.shots import find_shots, make_detector
 
-    failed = False
-    for found in find_shots(videos, make_detector(detector, settings or ()), preview, key_frames_first):
-        if isinstance(found, Failure):
-            failed = True
-            if as_json:
-                typer.echo(json.dumps({"video": found.id, "error": found.kind, "message": found.message}))
-            typer.echo(f"{found.kind}: {one_line(found.message)}", err=True)
-            continue
-        typer.echo(found.to_json() if as_json else found.to_text())
-        if found.note:
-            typer.echo(one_line(f"note: {found.video}: {found.note}"), err=True)
-    raise typer.Exit(3 if failed else 0)
+    found = find_shots(videos, make_detector(detector, settings or ()), preview, key_frames_first)
+    show_found(found, as_json)
+
+
+@app.command()
+def score(
+    videos: Annotated[list[Path], typer.Argument(metavar="VIDEO...", help="Video files; no run is needed.")],
+    only: Annotated[str, typer.Option(metavar="NAME,NAME", help="These scorers; else the usual ones.")] = "",
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, a line a clip.")] = False,
+    preview: Annotated[
+        Path | None,
+        typer.Option(metavar="PNG", help="Draw frames, marked with why; of several videos PNG-1 and so on."),
+    ] = None,
+) -> None:
+    """Print the scores of each clip of videos, split as a run would by default. Nothing is kept."""
+    from builder.scores import find_scores, make_scorers
+
+    show_found(find_scores(videos, make_scorers(only), preview), as_json)
 
 
 @app.command()

@@ -34,7 +34,16 @@ def draw(footage: Footage, marks: Sequence[Mark], title: str, path: Path) -> Non
     cells = [cell(strip.image(i), int(strip.frames[i]), float(strip.times_s[i])) for i in chosen]
     mark_shots(cells, [int(strip.frames[i]) for i in chosen], marks)
     head = f"{one_line(title)}   {scan.frames} frames   {scan.fps:.5g} fps   boundaries: {len(marks)}"
-    _, png = cv2.imencode(".png", sheet(cells, head)[..., ::-1])
+    save(sheet(cells, head), path)
+
+
+def save(image: Image, path: Path) -> None:
+    """Write a PNG.
+
+    Raises:
+        RunError: the file cannot be written.
+    """
+    _, png = cv2.imencode(".png", image[..., ::-1])
     try:
         path.write_bytes(png.tobytes())
     except OSError as error:

@@ -5,7 +5,7 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from builder.errors import RunError
+from builder.errors import ItemError, RunError
 from builder.records import Clip, Scanned
 from builder.storage import Storage
 
@@ -96,8 +96,26 @@ class Frames(Footage):
         return [float(self.strip.times_s[i]) for i in (self.picks if count is None else self.spread(count))]
 
     def thumbs(self) -> "NDArray[Any]":
-        """A 48x27 RGB thumbnail of every frame of the clip, uint8 (n, 27, 48, 3)."""
-        return self.evidence.thumbs(self.clip.start_frame, self.clip.end_frame)
+        """A 48x27 RGB thumbnail of every frame of the clip, uint8 (n, 27, 48, 3).
+
+        Raises:
+            ItemError: `not_decoded`, where `scan` skipped some of them.
+        """
+        clip = self.clip
+        if self.scan.unseen_frames and not self.evidence.seen[clip.start_frame : clip.end_frame].all():
+            what = (
+                "has frames that were skipped; set scan.key_frames_first = false, or leave out what needs every frame"
+            )
+            raise ItemError("not_decoded", f"{clip.clip_id} {what}")
+        return self.evidence.thumbs(clip.start_frame, clip.end_frame)
+
+    def luma(self) -> "NDArray[Any]":
+        """Luma (BT.601, full range) of the thumbnails, uint8 (n, 27, 48)."""
+        import cv2
+
+        thumbs = self.thumbs()
+        rows = thumbs.reshape(-1, *thumbs.shape[2:])  # all as one tall picture
+        return cv2.cvtColor(rows, cv2.COLOR_RGB2GRAY).reshape(thumbs.shape[:3])
 
 
 @lru_cache(maxsize=2)

@@ -32,7 +32,7 @@ from builder.web.limits import Limits
 
 DEFAULT_PLUGINS = {
     "detectors": "auto",
-    "scorers": ("text", "motion", "sharpness", "brightness"),
+    "scorers": ("text", "motion", "sharpness", "brightness", "borders", "freeze", "shake", "flicker"),
     "captioners": ("describe",),
 }
 NAME = re.compile(r"[a-z0-9_-]+")

@@ -15,7 +15,7 @@ from builder.figures import one_line
 from builder.frames import Footage, Timeline
 from builder.pipeline import DEFAULT_PLUGINS
 from builder.records import Failure, Scanned, Shots
-from builder.stage import Context, Item
+from builder.stage import Context, Item, Stage
 from builder.stages.detect import CUT, Detector
 from builder.storage import Storage
 
@@ -44,6 +44,7 @@ class Report:
     frames: int
     boundaries: Sequence[Told]
     note: str = ""
+    failed: bool = False
 
     def to_json(self) -> str:
         """One line."""
@@ -146,8 +147,8 @@ def told(shots: Shots, timeline: Timeline) -> list[Told]:
     return found
 
 
-def device_for(detector: Detector) -> str:
-    if not detector.needs.gpus:
+def device_for(*stages: Stage[Any, Any]) -> str:
+    if not any(stage.needs.gpus for stage in stages):
         return "cpu"
     import torch
 

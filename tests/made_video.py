@@ -12,7 +12,7 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Made:
-    """How a test video is made. `pts` are in 1/`rate` seconds; a new `shot` changes colours abruptly."""
+    """How a test video is made. `pts` are in 1/`rate` seconds; a new `shot` changes colours abruptly; `still` stays."""
 
     frames: int = 50
     size: tuple[int, int] = (160, 120)
@@ -22,6 +22,7 @@ class Made:
     pts: Sequence[int] = ()
     shots: Sequence[int] = ()
     rotation: int = 0
+    still: bool = False
     options: dict[str, str] = field(default_factory=dict)
     muxer_options: dict[str, str] = field(default_factory=dict)
     metadata: dict[str, str] = field(default_factory=dict)
@@ -46,7 +47,7 @@ def write(path: Path, how: Made) -> Path:
         if how.rotation:
             track.set_display_rotation(how.rotation)
         for number in range(how.frames):
-            frame = av.VideoFrame.from_ndarray(picture(number, how.size, how.shots), format="rgb24")
+            frame = av.VideoFrame.from_ndarray(picture(0 if how.still else number, how.size, how.shots), format="rgb24")
             frame.pts, frame.time_base = how.pts[number] if how.pts else number, Fraction(1, how.rate)
             out.mux(track.encode(frame))
         out.mux(track.encode(None))

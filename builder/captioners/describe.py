@@ -14,9 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from builder.flow import pair_flows
+from builder.frames import Frames
 from builder.pretrained import imagenet
 from builder.records import Caption, Clip, Verdict
-from builder.scorers.motion import LEAST_FRAMES, pair_flows
 from builder.scorers.text import TextScore
 from builder.stage import Item, settings
 from builder.stages.caption import Captioner
@@ -35,6 +36,7 @@ COLOURFUL, DIM, LIGHT_GREY, BROWN = 55, 45, 200, 150  # saturation and values, 0
 MAIN, GREY = 0.12, 0.95  # shares of pixels: a colour to be named; a picture in black and white
 MOVES = 1.0  # percent of the diagonal a second that the view must move, and half of all motion, to be called moving
 ZOOMS, EXPLAINED = 3.0, 0.25  # percent a second that the picture must grow or shrink; share of movement that this is
+LEAST_FRAMES = 2  # one does not move
 WORD = 3  # letters that a line must have to be quoted
 STEADY = 0.5  # net movement over length of path: below it, a moving view is unsteady
 
@@ -47,6 +49,7 @@ class Describe(Captioner):
     """
 
     plugin: ClassVar[str] = "describe"
+    version: ClassVar[int] = 2
 
     tags: Literal["auto", "off"] = "auto"
     least_tag: Annotated[float, Field(gt=0, le=1)] = 0.4
@@ -72,7 +75,7 @@ class Describe(Captioner):
         seen = frames.images(self.frames_per_clip) if self._tagging else []
         names = self._classifier.tags(seen, self.least_tag) if seen else []
         thumbs = frames.thumbs()
-        said = " ".join(filter(None, (looks(clip, thumbs), shows(names), moves(clip, thumbs))))
+        said = " ".join(filter(None, (looks(clip, thumbs), shows(names), moves(frames))))
         written = reads(item.find(TextScore), room=LENGTH[1] - len(said.split()))
         used = {"tags": imagenet.SHA256[:16] if self._tagging else "off", "least_tag": self.least_tag}
         return [
@@ -134,14 +137,15 @@ def shows(names: Sequence[str]) -> str:
     return f"It appears to show {article(names[0])}." if names else ""
 
 
-def moves(clip: Clip, thumbs: NDArray[Any]) -> str:
+def moves(frames: Frames) -> str:
     """How much moves, and whether the view itself does and which way."""
-    if len(thumbs) < LEAST_FRAMES:
+    if frames.clip.frames < LEAST_FRAMES:
         return "It is a single frame."
-    fields = pair_flows(thumbs, clip, pairs=24, gap_s=0.125)
+    _, pixels, unit = pair_flows(frames, pairs=24, gap_s=0.125)
+    fields = pixels * unit
     speed = float(np.linalg.norm(fields, axis=-1).mean())
     amount = f"there is {step(SPEED, speed)} movement in the picture"
-    view = [*panning(fields, speed), *zooming(fields, clip)] or ["stays in place"]
+    view = [*panning(fields, speed), *zooming(fields, frames.clip)] or ["stays in place"]
     return f"The view {listed(view)}, and {amount}."
 
 

@@ -9,8 +9,9 @@ of 100 bytes a frame), and a spatial or planar step on top gains nothing on aver
 """
 
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import cv2
 import numpy as np
@@ -173,8 +174,9 @@ class Evidence:
     """
 
     def __init__(self, path: Path) -> None:
-        self._file = pq.ParquetFile(path)
+        self._file = pq.ParquetFile(path, pre_buffer=False)  # half the time of reading a column
         self._columns: dict[str, npt.NDArray[Any]] = {}
+        self._last: tuple[int, Bytes] | None = None
 
     def __len__(self) -> int:
         return int(self._file.metadata.num_rows)
@@ -237,22 +239,35 @@ class Evidence:
         return np.stack([self._column(name) for name in CONTENT], axis=1)
 
     def thumbs(self, start: int = 0, stop: int | None = None) -> Bytes:
-        """Frames start <= i < stop as uint8 RGB (n, 27, 48, 3); only the row groups that hold them are read."""
+        """Frames start <= i < stop as uint8 RGB (n, 27, 48, 3); only the row groups that hold them are read.
+
+        Not to be written to. The last group is kept: clips that follow each other read the file once.
+        """
         stop = len(self) if stop is None else min(stop, len(self))
         if start >= stop:
             return np.zeros((0, THUMB_HEIGHT, THUMB_WIDTH, 3), np.uint8)
         first = start // GROUP
         groups = [self._group(index) for index in range(first, (stop - 1) // GROUP + 1)]
-        return np.concatenate(groups)[start - first * GROUP : stop - first * GROUP]
+        whole = groups[0] if len(groups) == 1 else np.concatenate(groups)
+        return whole[start - first * GROUP : stop - first * GROUP]
 
     def _group(self, index: int) -> Bytes:
-        chunk = self._file.read_row_group(index, columns=["thumb"]).column(0).combine_chunks()
-        stored = np.frombuffer(chunk.buffers()[1], np.uint8).reshape(-1, THUMB_HEIGHT, THUMB_WIDTH, 3)
-        return np.cumsum(stored[chunk.offset : chunk.offset + len(chunk)], axis=0, dtype=np.uint8)
+        if self._last is None or self._last[0] != index:
+            self._last = index, self._read(index)
+        return self._last[1]
+
+    def _read(self, index: int) -> Bytes:
+        chunk = self._file.read_row_group(index, columns=["thumb"], use_threads=False).column(0).combine_chunks()
+        stored = np.frombuffer(chunk.buffers()[1], np.uint8).reshape(-1, THUMB_BYTES)
+        thumbs = stored[chunk.offset : chunk.offset + len(chunk)].copy()
+        for before, now in pairwise(thumbs):  # an eighth of the time of np.cumsum
+            np.add(now, before, out=now)
+        thumbs.flags.writeable = False  # whoever asks gets a view of it
+        return thumbs.reshape(-1, THUMB_HEIGHT, THUMB_WIDTH, 3)
 
     def _column(self, name: str) -> npt.NDArray[Any]:
         if name not in self._columns:
-            self._columns[name] = self._file.read(columns=[name]).column(0).to_numpy()
+            self._columns[name] = self._file.read(columns=[name], use_threads=False).column(0).to_numpy()
         return self._columns[name]
 
 
@@ -265,7 +280,7 @@ class Strip:
         self.frames: npt.NDArray[np.int32] = table.column("frame").to_numpy()
         self.pts: npt.NDArray[np.int64] = table.column("pts").to_numpy()
         self.times_s: npt.NDArray[np.float64] = table.column("time_s").to_numpy()
-        self._jpegs: tuple[int, list[bytes]] = (-1, [])
+        self._group: tuple[int, pa.ChunkedArray] | None = None
 
     def __len__(self) -> int:
         return len(self.frames)
@@ -277,12 +292,22 @@ class Strip:
 
     def image(self, i: int) -> Bytes:
         """Image i as uint8 RGB (height, width, 3)."""
-        encoded = np.frombuffer(self.jpeg(i), np.uint8)
-        return np.ascontiguousarray(cv2.imdecode(encoded, cv2.IMREAD_COLOR)[:, :, ::-1])
+        return cast(Bytes, cv2.cvtColor(self._decoded(i, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB))
+
+    def grey(self, i: int) -> Bytes:
+        """The luma of image i, uint8 (height, width): a quarter of the work."""
+        return self._decoded(i, cv2.IMREAD_GRAYSCALE)
 
     def jpeg(self, i: int) -> bytes:
-        """Image i as stored. One row group is kept: reading in order reads the file once."""
+        """Image i as stored."""
+        return cast(bytes, self._stored(i).as_py())
+
+    def _decoded(self, i: int, how: int) -> Bytes:
+        return cast(Bytes, cv2.imdecode(np.frombuffer(self._stored(i).as_buffer(), np.uint8), how))
+
+    def _stored(self, i: int) -> Any:
+        """One row group is kept: reading in order reads the file once."""
         group, at = divmod(i, STRIP_GROUP)
-        if self._jpegs[0] != group:
-            self._jpegs = group, self._file.read_row_group(group, columns=["jpeg"]).column(0).to_pylist()
-        return self._jpegs[1][at]
+        if self._group is None or self._group[0] != group:
+            self._group = group, self._file.read_row_group(group, columns=["jpeg"], use_threads=False).column(0)
+        return self._group[1][at]

@@ -1,48 +1,55 @@
-"""Brightness: how light a clip is, how much contrast it has, and how much of it is black."""
+"""Brightness: how light a clip is, how much contrast it has, and how much of it is black or without detail."""
 
 from dataclasses import dataclass
 from typing import ClassVar
 
 import cv2
+import numpy as np
 
 from builder.frames import Frames
 from builder.records import Score
 from builder.stage import settings
 from builder.stages.score import Scorer
 
-BLACK_LUMA, BLACK_SHARE = 0.10 * 255, 0.98  # FFmpeg blackdetect's pixel_black_th and picture_black_ratio_th
+BLACK_SHARE = 0.98  # FFmpeg blackdetect's picture_black_ratio_th; its pixel_black_th is behind the evidence's `black`
+SHADOW, LIGHT = 0.05 * 255, 0.95 * 255
 
 
 @dataclass(frozen=True, slots=True)
 class BrightnessScore(Score):
-    """From the 48x27 thumbnail of every frame.
+    """From the 48x27 thumbnail of every frame; luma is BT.601, full range.
 
     Attributes:
-        mean: mean luma (BT.601, full range), 0 black ... 255 white.
+        mean: mean luma, 0 black ... 255 white.
         contrast: standard deviation of luma in a frame (RMS contrast), mean over frames; 0 flat ... 127.5.
         black: share of black frames, 0 ... 1; FFmpeg's blackdetect says what counts as black.
+        under: share of the picture in the lowest 5 % of luma, mean over frames, 0 ... 1: lost in shadow, or dark.
+        over: share of the picture in the highest 5 % of luma, mean over frames, 0 ... 1: blown out, or white ground.
     """
 
     mean: float
     contrast: float
     black: float
+    under: float
+    over: float
 
 
 @settings
 class Brightness(Scorer[BrightnessScore]):
-    """Mean luma, contrast and share of black frames."""
+    """Mean luma, contrast, share of black frames, under- and overexposure. About 3 ms a clip."""
 
     plugin: ClassVar[str] = "brightness"
+    version: ClassVar[int] = 2
     writes: ClassVar[type[BrightnessScore]] = BrightnessScore
 
     def score(self, frames: Frames) -> BrightnessScore:
-        thumbs = frames.thumbs()
-        rows = thumbs.reshape(-1, thumbs.shape[2], 3)  # all thumbnails as one tall picture
-        luma = cv2.cvtColor(rows, cv2.COLOR_RGB2GRAY).reshape(len(thumbs), -1)
-        black = (luma <= BLACK_LUMA).mean(axis=1) >= BLACK_SHARE
+        clip, evidence = frames.clip, frames.evidence
+        span, luma = slice(clip.start_frame, clip.end_frame), frames.luma()
         return BrightnessScore(
-            frames.clip.clip_id,
-            mean=float(luma.mean()),
-            contrast=float(luma.std(axis=1).mean()),
-            black=float(black.mean()),
+            clip.clip_id,
+            mean=float(evidence.luma[span].mean(dtype=np.float64)),
+            contrast=float(np.mean([cv2.meanStdDev(picture)[1].item() for picture in luma])),
+            black=float((evidence.black[span] >= BLACK_SHARE).mean()),
+            under=np.count_nonzero(luma <= SHADOW) / luma.size,
+            over=np.count_nonzero(luma >= LIGHT) / luma.size,
         )

@@ -3,6 +3,7 @@
 import dataclasses
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import ClassVar, Generic, TypeVar
 
 from builder.errors import ItemError
@@ -11,6 +12,18 @@ from builder.records import Clip, Scanned, Score
 from builder.stage import Item, Stage
 
 S = TypeVar("S", bound=Score)
+
+
+@dataclass(frozen=True)
+class Mark:
+    """What a scorer shows on a picture: a line through `points` (x, y), shares of width and height from the upper left.
+
+    Closed it is an outline, else an arrow.
+    """
+
+    points: tuple[tuple[float, float], ...]
+    label: str = ""
+    closed: bool = True
 
 
 class Scorer(Stage[Clip, S], Generic[S]):
@@ -33,6 +46,11 @@ class Scorer(Stage[Clip, S], Generic[S]):
     def score(self, frames: Frames) -> S:
         """Measure one clip. A number that cannot be had is an ItemError, never a default."""
         raise NotImplementedError(f"{type(self).__name__} defines neither score nor batch")
+
+    # -- optional
+    def marks(self, frames: Frames, found: S, picture: int) -> Sequence[Mark]:
+        """Why: what `osd-build score --preview` draws on one picture of the clip, number `picture` of the strip."""
+        return ()
 
     # -- given
     def each(self, item: Item[Clip]) -> Sequence[S]:

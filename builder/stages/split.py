@@ -57,16 +57,27 @@ class Split(Stage[Shots, Clip]):
     def each(self, item: Item[Shots]) -> Sequence[Clip]:
         scan, video = item.get(Scanned), item.get(SourceVideo)
         timeline = Timeline(scan, self.context.storage)
-        allowed = overlaps(wanted(video, timeline.times_s), timeline.intact)
-        parts = list(self._parts(item.row, allowed, len(timeline.times_s) - 1))
-        spans = [(n, span) for n, part in parts for span in divided(part, self.min_s, self.max_s, timeline.times_s)]
+        try:
+            return self.clips(item.row, scan, timeline, wanted(video, timeline.times_s))
+        except Filtered as error:
+            raise Filtered(error.kind, f"{shown_path(video)}: {error.message}") from None
+
+    def clips(self, shots: Shots, scan: Scanned, timeline: Timeline, within: Sequence[Span]) -> list[Clip]:
+        """The clips of one video.
+
+        Raises:
+            Filtered: none is long enough.
+        """
+        times_s, allowed = timeline.times_s, overlaps(within, timeline.intact)
+        parts = list(self._parts(shots, allowed, scan.frames))
+        spans = [(n, span) for n, part in parts for span in divided(part, self.min_s, self.max_s, times_s)]
         clips = [clip_of(scan, timeline, shot, span) for shot, span in spans]
         kept = [c for c in clips if c.duration_s >= self.min_s - EPSILON_S and c.frames >= LEAST_FRAMES]
         if not kept:
-            longest = max((timeline.times_s[last] - timeline.times_s[first] for _, (first, last) in parts), default=0.0)
-            where = " inside the listed spans" if video.starts_s else ""
+            longest = max((times_s[last] - times_s[first] for _, (first, last) in parts), default=0.0)
+            where = " inside the listed spans" if list(within) != [(0, scan.frames)] else ""
             less = ", without its damaged frames," if scan.damaged_frames else ""
-            text = f"longest shot of {shown_path(video)}{where}{less} is {longest:.2f} s; min_s is {self.min_s:g}"
+            text = f"the longest shot{where}{less} is {longest:.2f} s; min_s is {self.min_s:g}"
             raise Filtered("too_short", text)
         return kept
 

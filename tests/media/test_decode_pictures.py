@@ -92,3 +92,14 @@ def test_real_hdr_is_brighter_and_more_colourful_than_its_codes(footage, scanned
     codes = cv2.cvtColor(evidence.thumbs()[strip.frames[len(strip) // 2]], cv2.COLOR_RGB2HSV)
     assert shown[..., 2].mean() > 1.1 * codes[..., 2].mean()
     assert shown[..., 1].mean() > 1.3 * codes[..., 1].mean()
+
+
+def test_luma_alone_is_that_of_the_picture_and_thumbnails_are_not_written_to(tmp_path, scanned):
+    noise = np.random.default_rng(0).integers(0, 255, (18, 32, 3), np.uint8)
+    _, evidence, strip = scanned(film(tmp_path / "noise.mp4", cv2.resize(noise, (320, 180))))
+    luma = cv2.cvtColor(strip.image(0), cv2.COLOR_RGB2GRAY).astype(int)
+    assert abs(strip.grey(0).astype(int) - luma).max() <= 3
+    kept = evidence.thumbs().copy()
+    with pytest.raises(ValueError, match="read-only"):
+        evidence.thumbs()[0] = 0
+    assert (evidence.thumbs() == kept).all()

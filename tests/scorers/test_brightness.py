@@ -43,3 +43,13 @@ def test_black_and_white_halves(tmp_path: Path) -> None:
 def test_black_frames_are_counted(tmp_path: Path) -> None:
     found = measured(tmp_path, [*[grey(4)] * 15, *[texture(320, 180)] * 45])
     assert found.black == pytest.approx(0.25, abs=0.02)
+
+
+def test_what_is_lost_in_shadow_and_light(tmp_path: Path) -> None:
+    third = grey(128)
+    third[:, :107], third[:, 213:] = 3, 252
+    found = measured(tmp_path, [third] * 5)
+    assert (found.under, found.over) == pytest.approx((1 / 3, 1 / 3), abs=0.03)
+    assert found.black == 0
+    usual = measured(tmp_path, [texture(320, 180)] * 5)
+    assert (usual.under, usual.over) == (0, 0)

@@ -41,3 +41,14 @@ def test_orientation_does_not_count(tmp_path: Path) -> None:
     wide = detail(640, 360)
     found = [measured(tmp_path, image, name) for image, name in ((wide, "wide"), (cv2.rotate(wide, 0), "tall"))]
     assert found[0] == pytest.approx(found[1], rel=0.1)
+
+
+def test_an_enlarged_picture_is_found_out_at_its_stored_size(tmp_path: Path) -> None:
+    small = detail(320, 180)
+    enlarged = cv2.resize(small, (1280, 720), interpolation=cv2.INTER_CUBIC)
+    true, blown_up = (
+        Sharpness().score(made(tmp_path, [image] * 10, name=name).frames())
+        for image, name in ((small, "small"), (enlarged, "enlarged"))
+    )
+    assert blown_up.native < true.native / 5
+    assert blown_up.laplacian > true.laplacian / 2
