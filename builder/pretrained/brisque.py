@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 
 WEIGHTS = "brisque.npz"
-LUMA = np.array([0.2125, 0.7154, 0.0721], np.float32)  # BT.709
+LUMA = np.array([0.2125, 0.7154, 0.0721])  # BT.709
 WINDOW, SIGMA = 7, 7 / 6  # pixels of the Gaussian neighbourhood
 CONSTANT = 1.0  # levels of 255 that keep flat places from dividing by nothing
 EDGE = WINDOW // 2  # pixels that the black beyond the edge reaches into
@@ -29,13 +29,13 @@ FLAT = 1e-4  # mean square of normalised luma below which there is no picture to
 
 def score(image: NDArray[Any]) -> float | None:
     """The quality of an RGB picture: about 0 pristine ... 100 ruined, seldom outside; None for a flat one."""
-    luma = np.asarray(image, np.float32) @ LUMA
+    luma = np.asarray(image, np.float64) @ LUMA
     small = cv2.resize(luma, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_CUBIC)
     found = [features(picture) for picture in (luma, np.asarray(small))]
     return None if any(part is None for part in found) else predicted(np.array(found, np.float64).ravel())
 
 
-def features(luma: NDArray[np.float32]) -> list[float] | None:
+def features(luma: Floats) -> list[float] | None:
     """Eighteen numbers at one scale: shape and variance of the normalised luma, and shape, mean and variances to the
     left and right of its products with four neighbours. None where there is nothing to measure."""
     normal = normalised(luma)
@@ -52,20 +52,20 @@ def features(luma: NDArray[np.float32]) -> list[float] | None:
     return found
 
 
-def normalised(luma: NDArray[np.float32]) -> NDArray[np.float32]:
+def normalised(luma: Floats) -> Floats:
     """Luma less its local mean, over its local deviation."""
     mean, square = (blurred(picture) for picture in (luma, luma * luma))
     deviation = np.sqrt(np.abs(square - mean * mean))
-    return np.asarray((luma - mean) / (deviation + CONSTANT), np.float32)
+    return np.asarray((luma - mean) / (deviation + CONSTANT), np.float64)
 
 
-def blurred(picture: NDArray[np.float32]) -> NDArray[np.float32]:
+def blurred(picture: Floats) -> Floats:
     """Beyond the edge all is black, as the regression was trained."""
-    kernel = cv2.getGaussianKernel(WINDOW, SIGMA, cv2.CV_32F)
-    return np.asarray(cv2.sepFilter2D(picture, -1, kernel, kernel, borderType=cv2.BORDER_CONSTANT), np.float32)
+    kernel = cv2.getGaussianKernel(WINDOW, SIGMA)
+    return np.asarray(cv2.sepFilter2D(picture, -1, kernel, kernel, borderType=cv2.BORDER_CONSTANT), np.float64)
 
 
-def asymmetric(values: NDArray[np.float32]) -> tuple[float, float, float, float]:
+def asymmetric(values: Floats) -> tuple[float, float, float, float]:
     """Shape, mean, left and right variance of an asymmetric generalised Gaussian, by moments (Lasmar et al. 2009)."""
     flat = values.ravel()
     negative = np.minimum(flat, 0)
@@ -88,7 +88,7 @@ def asymmetric(values: NDArray[np.float32]) -> tuple[float, float, float, float]
 def moment_ratios() -> Floats:
     """Of each shape: the square of the mean absolute value over the mean square. It rises with the shape."""
     logs = [2 * math.lgamma(2 / a) - math.lgamma(1 / a) - math.lgamma(3 / a) for a in SHAPES.tolist()]
-    return np.exp(np.array(logs))
+    return np.asarray(np.exp(np.array(logs)))
 
 
 def predicted(found: Floats) -> float:

@@ -1,9 +1,9 @@
 """Watermark: logos and marks, solid or half transparent, that stay where they are while the picture behind moves.
 
-No network: a mark is what its edges are. At each pixel the median gradient over frames of the strip is what does not
-move (after Dekel et al., "On the Effectiveness of Visible Watermarks", CVPR 2017); a mark is a connected piece of it that
-most frames agree on while what surrounds it on all sides becomes another picture. So a mark over a still picture cannot
-be told from the scene: `known` says where it could.
+No network. At each pixel the median gradient over frames of the strip is what does not move (after Dekel et al., "On
+the Effectiveness of Visible Watermarks", CVPR 2017); a mark is a connected piece of it that most frames agree on while
+what surrounds it on all sides becomes another picture. So a mark over a still picture cannot be told from the scene:
+`known` says where it could.
 """
 
 from collections import Counter
@@ -55,7 +55,7 @@ class WatermarkScore(Score):
 
 @settings
 class Watermark(Scorer[WatermarkScore]):
-    """Edges that stay fixed over `frames_per_clip` frames while the picture moves. Off unless asked for: 130 ms a clip."""
+    """Edges that stay over `frames_per_clip` frames while the picture moves. Off unless asked for: 130 ms a clip."""
 
     plugin: ClassVar[str] = "watermark"
     writes: ClassVar[type[WatermarkScore]] = WatermarkScore
@@ -127,7 +127,7 @@ class Still:
         """Whether a mark may be there: within the frame, and not too large."""
         high, wide = self.strength.shape
         inside = MARGIN < x < wide - MARGIN - width and MARGIN < y < high - MARGIN - height
-        return inside and width * height <= LARGE * wide * high
+        return bool(inside and width * height <= LARGE * wide * high)
 
     def _line(self, window: Any, edges: NDArray[np.bool_]) -> bool:
         """Whether its gradients point one way, by their structure tensor, as those of a horizon or a door do: such an
@@ -146,7 +146,12 @@ class Still:
         down, right = (np.flatnonzero(edges.any(axis=axis))[[0, -1]] for axis in (1, 0))
         y, x = np.ogrid[: edges.shape[0], : edges.shape[1]]
         quarter = (down[1] - down[0]) / 4, (right[1] - right[0]) / 4
-        sides = (y < down[0] + quarter[0], y > down[1] - quarter[0], x < right[0] + quarter[1], x > right[1] - quarter[1])
+        sides = (
+            y < down[0] + quarter[0],
+            y > down[1] - quarter[0],
+            x < right[0] + quarter[1],
+            x > right[1] - quarter[1],
+        )
         for side in sides:
             new, seen = another(away, total, around & side)
             if new.sum() < min(FRAMES, SIDES * seen.sum()):
