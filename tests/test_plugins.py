@@ -76,6 +76,7 @@ def samples(tmp_path_factory: pytest.TempPathFactory) -> list[Sample]:
 
 def test_the_builtin_ones_are_found() -> None:
     assert {"text", "motion", "sharpness", "brightness"} <= set(FOUND["scorers"])
+    assert {"aesthetic", "nsfw", "quality", "watermark"} <= set(FOUND["scorers"])
     assert {"describe", "transformers"} <= set(FOUND["captioners"])
     assert {"auto", "adaptive", "content", "fixed", "panda70m", "transnet"} <= set(FOUND["detectors"])
     assert {"folder", "urls"} <= set(FOUND["sources"])
@@ -132,15 +133,22 @@ def test_a_score_documents_its_numbers(name: str) -> None:
 
 def scores(name: str, samples: list[Sample]) -> Iterator[Score]:
     scorer = plugin("scorers", name)
-    with scorer.opened(samples[0].context):
-        for answer in scorer.batch([clip.scored() for clip in samples]):
+    try:
+        with scorer.opened(samples[0].context):
+            answers = scorer.batch([clip.scored() for clip in samples])
+    except RunError as error:
+        pytest.skip(str(error))
+    for clip, answer in zip(samples, answers, strict=True):
+        if isinstance(answer, Failure):
+            assert (answer.item_id, answer.filtered) == (clip.clip.clip_id, False)
+        else:
             yield from answer
 
 
 @pytest.mark.parametrize("name", FOUND["scorers"])
 def test_scores_are_finite_floats_and_the_same_again(name: str, samples: list[Sample]) -> None:
     first = list(scores(name, samples))
-    assert [score.clip_id for score in first] == [clip.clip.clip_id for clip in samples]
+    assert {score.clip_id for score in first} >= {clip.clip.clip_id for clip in samples if clip.clip.clip_id != "black"}
     for score in first:
         for field in dataclasses.fields(score):
             value = getattr(score, field.name)

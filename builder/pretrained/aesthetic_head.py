@@ -9,6 +9,7 @@ import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from functools import cache, partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -94,10 +95,15 @@ def from_hub(head: str, revision: str) -> tuple[Path, str]:
 def convert(source: Path, folder: Path) -> None:
     """A .pth file is a pickle: it is read once, for tensors only, and kept as safetensors."""
     require("torch", "caption")
+    from pickle import UnpicklingError
+
     import torch
     from safetensors.torch import save_file
 
-    weights = torch.load(source, map_location="cpu", weights_only=True)
+    try:
+        weights = torch.load(source, map_location="cpu", weights_only=True)
+    except UnpicklingError as error:
+        raise RunError(f"{source} holds more than tensors, or is no such file: it is not read") from error
     save_file({name: tensor.contiguous() for name, tensor in weights.items()}, folder / FILE)
 
 
@@ -113,7 +119,7 @@ def chain(path: Path) -> list[Layer]:
     names = sorted((n for n in held if re.search(r"(^|\.)weight$", n)), key=number)
     layers = [layer(held, name) for name in names if name.removesuffix("weight") + "bias" in held]
     sizes = [weights.shape for weights, _ in layers if weights.ndim == 2]  # noqa: PLR2004  (a matrix)
-    leads = all(before[0] == after[1] for before, after in zip(sizes, sizes[1:], strict=False))
+    leads = all(before[0] == after[1] for before, after in pairwise(sizes))
     if not sizes or 2 * len(sizes) != len(held) or not leads or sizes[-1][0] != 1:
         shapes = ", ".join(f"{name} {tuple(tensor.shape)}" for name, tensor in sorted(held.items())[:6])
         raise RunError(f"{path} is no chain of linear layers that ends in one number; it holds {shapes}…")

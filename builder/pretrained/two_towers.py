@@ -52,13 +52,13 @@ class TwoTowers(FeaturesOf):
         return [[Piece(next(vectors), self._length(p)) for p in parts] for parts in cut]
 
     def _length(self, text: str) -> int:
-        return len(self._tokenizer(text)["input_ids"])
+        return len(self._tokenizer(text, verbose=False)["input_ids"])
 
     def _fits(self, text: str) -> bool:
         return bool(self._length(text) <= self.context)
 
     def _tokens(self, texts: Sequence[str]) -> Any:
-        """Padded to the whole context, as SigLIP was trained, so that the company of a text has no say in its vector."""
+        """Padded to the whole context: SigLIP was trained so, and a text has one vector in whatever company."""
         return self._tokenizer(list(texts), padding="max_length", max_length=self.context, return_tensors="pt")
 
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal
 
+import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
@@ -60,6 +61,10 @@ class Aesthetic(FrameScorer[AestheticScore]):
         path, _ = locate(self.head, self.head_revision, self.head_sha256)
         head = AestheticHead(path, rectified=self.activation == "relu")
         encoder = image_encoder.load(self.model, self.revision, self.context.device)
+        size = encoder([np.zeros((32, 32, 3), np.uint8)]).shape[1]
+        if size != head.size:
+            sizes = f"{self.model} gives {size} numbers a picture and {self.head} takes {head.size}"
+            raise RunError(f"{sizes}; `model` must be the encoder that the head was trained on")
         vars(self)["_networks"] = encoder, head
 
     def close(self) -> None:
@@ -67,11 +72,7 @@ class Aesthetic(FrameScorer[AestheticScore]):
 
     def look(self, images: Sequence[NDArray[Any]]) -> Sequence[float]:
         encoder, head = vars(self)["_networks"]
-        vectors = encoder(images)
-        if vectors.shape[1] != head.size:
-            sizes = f"{self.model} gives {vectors.shape[1]} numbers a picture and {self.head} takes {head.size}"
-            raise RunError(f"{sizes}; `model` must be the encoder that the head was trained on")
-        return list(head(list(vectors)))
+        return list(head(list(encoder(images))))
 
     def sum_up(self, clip_id: str, values: Sequence[float]) -> AestheticScore:
         return AestheticScore(clip_id, mean=sum(values) / len(values), least=min(values))
