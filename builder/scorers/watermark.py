@@ -99,12 +99,14 @@ class Still:
         self.strength: Floats = np.hypot(self.right, self.down)
         self.away: Floats = np.hypot(right - self.right, down - self.down)
         self.sum: Floats = np.hypot(right, down) + self.strength
+        self.enough = len(grey) > FRAMES
         self.same = self.away <= np.maximum(WITHIN * self.strength, 1.5)
 
     def known(self) -> NDArray[np.bool_]:
         """Places where enough of the pictures are another one than the median."""
         away, total = (np.stack([cv2.blur(p, (CELL, CELL)) for p in many]) for many in (self.away, self.sum))
-        return np.asarray(((away > CHANGED * total) & (total > FAINT)).sum(axis=0) >= FRAMES)
+        other = ((away > CHANGED * total) & (total > FAINT)).sum(axis=0)
+        return np.asarray((other >= FRAMES) & self.enough)
 
     def marks(self) -> Iterator[tuple[Box, NDArray[np.bool_]]]:
         """Boxes (x, y, width, height) of marks, and the pixels of their edges."""
@@ -112,7 +114,7 @@ class Still:
         joined = cv2.dilate(fixed.astype(np.uint8), square(REACH))
         _, labels, boxes, _ = cv2.connectedComponentsWithStats(joined, connectivity=8)
         for label, (x, y, width, height, _) in enumerate(boxes.tolist()[1:], 1):
-            if self._placed(x, y, width, height) and len(self.away) > FRAMES:
+            if self.enough and self._placed(x, y, width, height):
                 pad = AROUND + REACH
                 window = np.s_[max(0, y - pad) : y + height + pad, max(0, x - pad) : x + width + pad]
                 own = labels[window] == label

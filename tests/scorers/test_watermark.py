@@ -117,7 +117,7 @@ def test_bars_are_no_mark(tmp_path: Path) -> None:
 
 
 def test_a_short_clip_has_numbers(tmp_path: Path) -> None:
-    clip = filmed(tmp_path, marked(panning(detail()[:360, :640], 10, 9.0), 1.0, 255, (20, 560)))
+    clip = filmed(tmp_path, marked(panning(detail()[:360, :640], 6, 20.0), 1.0, 255, (20, 560)))
     assert measured(clip) == WatermarkScore("made", area=0, strength=0, known=0)
 
 
