@@ -55,7 +55,7 @@ class WatermarkScore(Score):
 
 @settings
 class Watermark(Scorer[WatermarkScore]):
-    """Edges that stay over `frames_per_clip` frames while the picture moves. Off unless asked for: 130 ms a clip."""
+    """Edges that stay over `frames_per_clip` frames while the picture moves. Off unless asked for: 110 ms a clip."""
 
     plugin: ClassVar[str] = "watermark"
     writes: ClassVar[type[WatermarkScore]] = WatermarkScore
