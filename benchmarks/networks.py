@@ -5,8 +5,8 @@
 Every video counts as one clip of one shot; without one the demo's footage is taken. Processor time is of this process,
 on one thread, the least of the rounds, interleaved; decoding is the pass that `scan` makes once, whatever reads it.
 `aesthetic` and `match` run on a CLIP of the true size (ViT-B/32 or ViT-L/14) with random weights: those cost the same.
-Marks of four shapes, three opacities and two sizes are laid over the strip's own pictures, stored as JPEG again, of clips
-in which `watermark` finds nothing; only places count of which at least 0.8 is `known`.
+Marks of four shapes, three opacities and two sizes are laid over the strip's own pictures, stored as JPEG again, of
+clips in which `watermark` finds nothing; only places count of which at least 0.8 is `known`.
 """
 
 import argparse

@@ -35,8 +35,8 @@ class Match(Stage[Caption, MatchScore]):
     """The similarity of each caption to `frames_per_clip` frames by `model`: the Hub id or folder of a CLIP or SigLIP.
 
     There is no such stage while `model` is empty. Nothing of a caption is left out: one that is longer than the model
-    can read is read in pieces. `[select] keep` names the values as `match-<caption>.similarity`. On one core a clip takes
-    0.6 s with CLIP ViT-B/32 and 6.5 s with ViT-L/14.
+    can read is read in pieces. `[select] keep` names the values as `match-<caption>.similarity`. On one core a clip
+    takes 0.6 s with CLIP ViT-B/32 and 6.5 s with ViT-L/14.
     """
 
     name: ClassVar[str] = "match"
