@@ -48,7 +48,7 @@ name = "made"
 path = "videos"
 [score]
 use = ["text", "motion", "sharpness", "brightness", "made0"]
-[judge]
+[filter]
 keep = [
     "text.area <= 0.5",
     "motion.flow >= 0.2",
@@ -219,7 +219,7 @@ def main() -> None:
             print(f"{args.clips:,} clips made in {time.monotonic() - start:.0f} s")
         timed(run, "filter")
         timed(run, "filter, no change")
-        timed(run, "filter, new line", "--set", 'judge.keep=["text.area <= 0.4", "motion.flow >= 0.3"]')
+        timed(run, "filter, new line", "--set", 'filter.keep=["text.area <= 0.4", "motion.flow >= 0.3"]')
 
 
 if __name__ == "__main__":

@@ -80,7 +80,7 @@ def index_rows(packed: Table[Packed]) -> Iterator[Row]:
 
 def card_facts(run: Run, captioners: Sequence[str]) -> CardFacts:
     steps = [FunnelStep(c.table, c.inputs, c.kept, c.filtered, c.failed) for c in funnel(run)]
-    filters = [text for _, stage in run.stages if isinstance(stage, Judge) for text in stage.keep]
+    filters = [text for _, stage in run.stages if isinstance(stage, Judge) for text in stage.written]
     facts = [captioner_facts(run, name) for name in captioners]
     written = ", ".join(fact.model for fact in facts if fact.model != "describe")
     section: Mapping[str, Any] = run.config.section("card")

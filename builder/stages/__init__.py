@@ -13,6 +13,7 @@ from builder.stages.judge import Judge, Select
 from builder.stages.merge import Merge
 from builder.stages.pack import Pack
 from builder.stages.plan import Plan
+from builder.stages.rank import Rank, RankSelected
 from builder.stages.scan import Scan
 from builder.stages.score import Scorer
 from builder.stages.split import Split
@@ -36,8 +37,10 @@ STAGES = (
     Step("split", Detector, plugins="detectors"),
     Step("split", Split),
     Step("filter", Scorer, plugins="scorers"),
+    Step("filter", Rank),
     Step("filter", Judge),
     Step("caption", Captioner, plugins="captioners"),
+    Step("pack", RankSelected),
     Step("pack", Select),
     Step("pack", Plan),
     Step("pack", Pack),
