@@ -105,9 +105,29 @@ def split(run: RunArg, sets: SetOpt = None, scratch: ScratchOpt = None) -> None:
 
 
 @app.command()
-def filter(run: RunArg, sets: SetOpt = None) -> None:
+def filter(
+    run: RunArg,
+    sets: SetOpt = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what the conditions cost; write nothing.")] = False,
+    clip: Annotated[str, typer.Option("--explain", metavar="CLIP", help="Say why a clip is kept or not.")] = "",
+    as_json: JsonOpt = False,
+) -> None:
     """Score the clips and judge them by the conditions in build.toml."""
-    steps(run, ("filter",), sets)
+    if not (dry_run or clip):
+        if as_json:
+            raise ConfigError("--json goes with --dry-run or --explain CLIP")
+        steps(run, ("filter",), sets)
+    from builder.execute import open_run
+    from builder.report import dry_run as cost
+    from builder.report import explain as why
+
+    opened = open_run(run, sets or ())
+    if clip:
+        told = why.explain(opened, clip)
+        typer.echo(told.to_json() if as_json else why.render(told, opened))
+    else:
+        found = cost.forecast(opened)
+        typer.echo(found.to_json() if as_json else cost.render(found))
 
 
 @app.command()

@@ -43,7 +43,7 @@ NAME = re.compile(r"[a-z0-9_-]+")
 SETTLED = [step.stage for step in STAGES if not issubclass(step.stage, Rank)]  # the stages that have settings
 SECTIONS = {"name", "run", "web", "source", "push", "card", *(stage.section or stage.name for stage in SETTLED)}
 RENAMED = {"judge": "filter"}
-TWINS = "dedupe"  # the stage whose rows say which clips are near-duplicates of others
+TWINS = "dedupe"  # the table whose rows say which clips are near-duplicates of others
 
 
 @dataclass(frozen=True)
@@ -228,7 +228,7 @@ def wire(
         if stage.lines == DEFAULT_KEEP:
             on = [text for text in DEFAULT_KEEP if all(leaf.name in known for leaf in parse(text).leaves())]
             stage = dataclasses.replace(stage, keep=tuple(on))
-        return dataclasses.replace(stage, twins=tuple(s.table for s in earlier if s.name == TWINS))
+        return dataclasses.replace(stage, twins=TWINS if any(s.table == TWINS for s in earlier) else "")
     wanted: Mapping[str, Mapping[str, Any]] = {
         "caption": {"scores": scores},
         "plan": {"scores": scores, "captions": captions},

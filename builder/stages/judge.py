@@ -65,9 +65,9 @@ class Judge(Query[Any, Verdict]):
     keep: tuple[str, ...] | None = None
     # set by the pipeline: the lines of [filter.source.NAME], by name
     overrides: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    # set by the pipeline: every value there is with its table, and the tables of near-duplicates
+    # set by the pipeline: every value there is with its table, and the table of near-duplicates
     measured: tuple[tuple[str, str], ...] = execution(default=())
-    twins: tuple[str, ...] = execution(default=())
+    twins: str = execution(default="")
 
     def __post_init__(self) -> None:
         _ = self.rules  # a bad line is refused at once
@@ -106,8 +106,8 @@ class Judge(Query[Any, Verdict]):
     @property
     def joins(self) -> tuple[str, ...]:
         tables = {table for value in self.values.values() for table, _ in value.columns} | {CLIPS}
-        ranks = [self.ranks] if self.percentiles else []
-        return (*sorted(tables - {self.reads}), *self.twins, *ranks)
+        ranks = self.ranks if self.percentiles else ""
+        return (*sorted(tables - {self.reads}), *filter(None, [self.twins, ranks]))
 
     def identity(self) -> Mapping[str, str]:
         return {"preset": short_hash(preset_lines(self.preset))} if self.preset else {}
@@ -132,14 +132,9 @@ class Judge(Query[Any, Verdict]):
 
     def against(self, inputs: Inputs) -> dict[str, list[str]]:
         """What speaks against a clip beside the conditions, by id: its better twin."""
-        import polars as pl
-
-        found: dict[str, list[str]] = {}
-        for table in self.twins:
-            twins = inputs.frame(table).filter(pl.col(TWIN) != "").select("clip_id", TWIN).collect()
-            for clip, twin in twins.iter_rows():
-                found.setdefault(clip, []).append(f"duplicate of {twin}")
-        return found
+        if not self.twins:
+            return {}
+        return {clip: [f"duplicate of {twin}"] for clip, twin in duplicates(inputs, self.twins).collect().iter_rows()}
 
 
 @settings
@@ -168,6 +163,13 @@ class Select(Judge):
             for clip, kind in lost(inputs, table).items():
                 found.setdefault(clip, []).append(missing(table, kind))
         return found
+
+
+def duplicates(inputs: Inputs, table: str) -> "pl.LazyFrame":
+    """The clips that have a better twin: `clip_id`, and the twin's id."""
+    import polars as pl
+
+    return inputs.frame(table).filter(pl.col(TWIN) != "").select("clip_id", TWIN)
 
 
 def absence(inputs: Inputs, tables: Mapping[str, str]) -> Callable[[str, str], str]:
