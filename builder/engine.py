@@ -126,7 +126,7 @@ class Job:
         else:
             answers, computed, stamps = self._finish(unit, items, caution)
         kept, filtered, failed = tally(answers)
-        reasons = Counter(answer.failure.kind for answer in answers.values() if answer.failure)
+        reasons = dict(Counter(answer.failure.kind for answer in answers.values() if answer.failure))
         return Receipt(unit.table, unit.number, len(items), kept, filtered, failed, computed, 0, 0, reasons, stamps)
 
     def _ask(self, stage: Query[Record, Record], unit: Unit) -> Receipt:
