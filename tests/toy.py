@@ -1,7 +1,7 @@
 """A small pipeline of the real kinds of stages, whose work is counted: words -> spelled -> letters -> kept -> counted.
 
-`Spell` is whole and decides the parts, `Letters` makes many rows of one, `Keep` is a query, `Weigh` is paid for (batched),
-`Bundle` writes one file a unit, as packing does.
+`Spell` is whole and decides the parts, `Letters` makes many rows of one, `Keep` is a query, `Weigh` is paid for
+(batched), `Bundle` writes one file a unit, as packing does.
 """
 
 import hashlib

@@ -119,7 +119,8 @@ class Judge(Query[Any, Verdict]):
         known = self.thresholds(inputs)
         failed = verdicts(frame, [rule.at(known) for rule in self.rules], absence(inputs, dict(self.measured)))
         against = self.against(inputs)
-        failed = [[*against.get(clip, ()), *texts] for clip, texts in zip(frame["clip_id"], failed, strict=True)]
+        for clip, texts in zip(frame["clip_id"], failed, strict=True):
+            texts[:0] = [text for text in against.get(clip, ()) if text not in texts]
         kept = [not texts for texts in failed]
         reasons = pl.Series("failed", pa.array(failed, pa.list_(pa.string())))  # ten times as fast as from lists
         return frame.select("clip_id", pl.Series("kept", kept, pl.Boolean), reasons)
