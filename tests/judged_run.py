@@ -85,7 +85,7 @@ def write(root: Path, name: str, rows: Sequence[Record], failures: Sequence[Fail
     """In parts, as a run would."""
     grain = "one" if name == "rank" else "video" if name in ("scan", "merge") else "clip"
     parts = 1 if grain == "one" else Layout(Storage(root)).decide(grain, PARTS)
-    table: Table[Any] = Table(Storage(root), name, RECORDS[name])
+    table: Table[Any] = Table(Storage(root), name, type(rows[0]) if rows else RECORDS[name])
     answers = {row.id: Answer("", [row]) for row in rows} | {f.item_id: Answer("", (), f) for f in failures}
     for n in range(parts):
         own = {key: answer for key, answer in sorted(answers.items()) if bucket(key, parts) == n}
