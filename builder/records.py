@@ -242,16 +242,6 @@ class Verdict(Record):
 
 
 @dataclass(frozen=True, slots=True)
-class Threshold(Record):
-    """The number that a percentile of some value comes to, `asked` as "<scorer>.<field> p30", among so many `clips`."""
-
-    KEY: ClassVar[str] = "asked"
-    asked: str
-    value: float
-    clips: int = field(default=0, metadata=FACT)
-
-
-@dataclass(frozen=True, slots=True)
 class Caption(Record):
     """One caption and everything needed to make it again. `parameters` is JSON, `frames_s` source times shown."""
 

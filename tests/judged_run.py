@@ -8,8 +8,9 @@ from typing import Any
 
 from builder.layout import Layout, bucket
 from builder.query import Inputs
-from builder.records import Caption, Clip, Failure, Record, Scanned, Score, SourceVideo, Threshold, Verdict
+from builder.records import Caption, Clip, Failure, Record, Scanned, Score, SourceVideo, Verdict
 from builder.stages.judge import Judge
+from builder.stages.rank import Threshold
 from builder.storage import Storage
 from builder.table import Answer, Stamp, Table
 

@@ -13,9 +13,10 @@ import pyarrow as pa
 from builder.conditions import parse
 from builder.digests import short_hash
 from builder.query import Inputs, Query
-from builder.records import Threshold, Verdict
+from builder.records import Verdict
 from builder.rules import Rule, preset_lines, rules, verdicts
 from builder.stage import execution, settings
+from builder.stages.rank import Threshold
 from builder.values import CLIPS, full_name, gather, value_of
 
 if TYPE_CHECKING:

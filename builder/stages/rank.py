@@ -6,16 +6,27 @@ are on the same side of it, so `>= p30` keeps 70 % of the clips or more.
 """
 
 import math
+from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from builder.query import Inputs, Query
-from builder.records import Threshold
+from builder.records import FACT, Record
 from builder.stage import execution, settings
 from builder.values import CLIPS, gather, value_of
 
 if TYPE_CHECKING:
     import polars as pl
+
+
+@dataclass(frozen=True, slots=True)
+class Threshold(Record):
+    """The number that a percentile of some value comes to, `asked` as "<scorer>.<field> p30", among so many `clips`."""
+
+    KEY: ClassVar[str] = "asked"
+    asked: str
+    value: float
+    clips: int = field(default=0, metadata=FACT)
 
 
 @settings

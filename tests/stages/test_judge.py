@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from builder.errors import ConfigError, RunError
-from builder.records import Caption, Failure, Threshold, Verdict
+from builder.records import Caption, Failure, Verdict
 from builder.stages.judge import Judge, Select
+from builder.stages.rank import Threshold
 from judged_run import (
     MEASURED,
     MotionScore,
