@@ -139,7 +139,8 @@ def unfinished(jobs: dict[str, Job], judge: Judge) -> Iterator[str]:
     """Which score tables are not as the next `osd-build filter` will make them."""
     for name in (name for name in judge.joins if name.startswith("score.")):
         job = jobs[name]
-        stamps = {n: stamp for n, stamp in job.target.stamps().items() if n in present(job)}
+        there = set(present(job))
+        stamps = {n: stamp for n, stamp in job.target.stamps().items() if n in there}
         total = job.layout.parts(job.stage.grain)
         if len(stamps) != total:
             yield f"{name}: {len(stamps)} of {total or '?'} parts are finished; the other clips have no value yet"
