@@ -213,7 +213,8 @@ def timed(run: Path, label: str, *args: str) -> None:
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     print(
-        f"{label:<20} {cpu:8.1f} CPU-s {wall:8.1f} s   peak of one process {after.ru_maxrss / 1e6:.2f} GB", flush=True
+        f"{label:<20} {cpu:8.1f} CPU-s {wall:8.1f} s   largest process so far {after.ru_maxrss / 1e6:.2f} GB",
+        flush=True,
     )
     if done.returncode not in (0, SOME_FAILED):
         sys.exit(done.stderr)

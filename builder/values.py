@@ -1,8 +1,11 @@
 """What conditions may name: facts of a clip and of its video by a bare name, and whatever was measured of the clip.
 
+    duration_s               one of FACTS; those of a video are of the video that the clip is from
     text.area                the field `area` of the scorer `text`
     caption-llava.words      of the captions named `llava` (only after captions: in [select])
     match.similarity         the field of a stage with a table of its own
+
+Numbers are floats, yes and no are 1 and 0; a few facts are texts.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
