@@ -45,7 +45,8 @@ max_s = 20.0                # longer shots are cut into equal clips
 [filter]                    # measure once, decide often: changing a line computes no score again
 keep = [                    # what a line costs: osd-build filter RUN --dry-run
 {conditions}]
-# preset = "seed"           # the conditions of a published pipeline as well: {presets}
+# preset = "seed"           # the conditions of a published pipeline as well; there are
+#                             {presets}
 # [filter.source.NAME]      # other conditions for the clips of one source, instead of those above
 # keep = ["duration_s in 2..16", "sharpness.laplacian >= p10"]  # p10: better than the worst tenth of the run
 
