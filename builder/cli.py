@@ -1,28 +1,23 @@
 """osd-build: the command line. Each command parses, calls one function, and prints."""
 
-import json
 import os
 import signal
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import Annotated, NoReturn
 
 from builder.errors import ConfigError, OsdError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from builder.records import Failure
-    from builder.scores import Report as ScoresReport
-    from builder.shots import Report as ShotsReport
 
 try:
     import typer
 except ImportError:  # the base install is the loader alone
     sys.exit("osd-build needs the extra `build`; run: pip install 'open-sora-dataset[build]'")
 
+from builder.single_files import files
+
 HELP = "From openly licensed video to captioned, verified WebDataset shards."
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=HELP)
+app.add_typer(files)
 
 RunArg = Annotated[Path, typer.Argument(metavar="RUN", help="The run folder, which holds build.toml.")]
 SetOpt = Annotated[
@@ -56,26 +51,6 @@ def steps(run: Path, verbs: tuple[str, ...], sets: list[str] | None, limit: int 
     except KeyboardInterrupt:
         fail("stopped; everything finished is kept, run the same again to go on", 130)
     raise typer.Exit(code)
-
-
-def show_found(reports: "Iterable[ShotsReport | ScoresReport | Failure]", as_json: bool) -> None:
-    """Of single videos: print each report or failure as it comes; 3 is the exit code if anything failed."""
-    from builder.figures import one_line
-    from builder.records import Failure
-
-    failed = False
-    for found in reports:
-        if isinstance(found, Failure):
-            failed = True
-            if as_json:
-                typer.echo(json.dumps({"video": found.id, "error": found.kind, "message": found.message}))
-            typer.echo(f"{found.kind}: {one_line(found.message)}", err=True)
-            continue
-        failed = failed or found.failed
-        typer.echo(found.to_json() if as_json else found.to_text())
-        if found.note:
-            typer.echo(one_line(f"note: {found.video}: {found.note}"), err=True)
-    raise typer.Exit(3 if failed else 0)
 
 
 @app.command()
@@ -131,9 +106,29 @@ def split(run: RunArg, sets: SetOpt = None, scratch: ScratchOpt = None) -> None:
 
 
 @app.command()
-def filter(run: RunArg, sets: SetOpt = None) -> None:
+def filter(
+    run: RunArg,
+    sets: SetOpt = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what the conditions cost; write nothing.")] = False,
+    clip: Annotated[str, typer.Option("--explain", metavar="CLIP", help="Say why a clip is kept or not.")] = "",
+    as_json: JsonOpt = False,
+) -> None:
     """Score the clips and judge them by the conditions in build.toml."""
-    steps(run, ("filter",), sets)
+    if not (dry_run or clip):
+        if as_json:
+            raise ConfigError("--json goes with --dry-run or --explain CLIP")
+        steps(run, ("filter",), sets)
+    from builder.execute import open_run
+    from builder.report import dry_run as cost
+    from builder.report import explain as why
+
+    opened = open_run(run, sets or ())
+    if clip:
+        told = why.explain(opened, clip)
+        typer.echo(told.to_json() if as_json else why.render(told, opened))
+    else:
+        found = cost.forecast(opened)
+        typer.echo(found.to_json() if as_json else cost.render(found))
 
 
 @app.command()
@@ -158,45 +153,6 @@ def push(
     from builder.push import push as upload
 
     typer.echo(upload(dataset, repo, private=private))
-
-
-@app.command()
-def shots(
-    videos: Annotated[list[Path], typer.Argument(metavar="VIDEO...", help="Video files; no run is needed.")],
-    detector: Annotated[str, typer.Option(help="As `method` in build.toml; its default without.")] = "",
-    settings: Annotated[
-        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A setting of the detector.")
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, a line a video.")] = False,
-    preview: Annotated[
-        Path | None,
-        typer.Option(metavar="PNG", help="Draw frames with the boundaries marked; of several videos PNG-1 and so on."),
-    ] = None,
-    key_frames_first: Annotated[
-        bool, typer.Option("--key-frames-first", help="Decode only where key frames differ: for single-shot footage.")
-    ] = False,
-) -> None:
-    """Print where the shots of videos begin: cuts, dissolves, fades. Nothing is kept."""
-    from builder.shots import find_shots, make_detector
-
-    found = find_shots(videos, make_detector(detector, settings or ()), preview, key_frames_first)
-    show_found(found, as_json)
-
-
-@app.command()
-def score(
-    videos: Annotated[list[Path], typer.Argument(metavar="VIDEO...", help="Video files; no run is needed.")],
-    only: Annotated[str, typer.Option(metavar="NAME,NAME", help="These scorers; else the usual ones.")] = "",
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, a line a clip.")] = False,
-    preview: Annotated[
-        Path | None,
-        typer.Option(metavar="PNG", help="Draw frames, marked with why; of several videos PNG-1 and so on."),
-    ] = None,
-) -> None:
-    """Print the scores of each clip of videos, split as a run would by default. Nothing is kept."""
-    from builder.scores import find_scores, make_scorers
-
-    show_found(find_scores(videos, make_scorers(only), preview), as_json)
 
 
 @app.command()

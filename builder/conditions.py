@@ -1,75 +1,182 @@
-"""The filter grammar: one condition a line, for `[judge] keep` and `[select] keep` in build.toml.
+"""The filter grammar: one condition a line, for `keep` of [filter] and [select] in build.toml.
 
     text.area <= 0.02              also <  >  >=  ==  !=
     motion.flow in 0.5..30         both ends included
+    duration_s >= 2                a fact of the clip or of its video: builder/values.py lists them
+    aesthetic.score >= p30         a percentile of the run's clips; `aesthetic` will do if the scorer has one value
+    source != pexels               texts are the same or not; in quotes if they hold more than letters, digits and + . -
     any(text.area <= 0.01, text.persistence < 0.2)
     all(brightness.mean > 20, brightness.mean < 235)
 
 A name that has no value for a clip (its scorer failed) fails the condition: a failed score is not a pass.
 """
 
-import operator
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Union
 
 from builder.errors import ConfigError
 
+if TYPE_CHECKING:
+    import polars as pl
+
+NAME = r"([\w-]+(?:\.\w+)?)"
 NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
-COMPARE: dict[str, Callable[[float, float], bool]] = {
-    "<=": operator.le,
-    ">=": operator.ge,
-    "==": operator.eq,
-    "!=": operator.ne,
-    "<": operator.lt,
-    ">": operator.gt,
-}
-SIMPLE = re.compile(rf"([\w-]+\.\w+)\s*(<=|>=|==|!=|<|>)\s*({NUMBER})")
-RANGE = re.compile(rf"([\w-]+\.\w+)\s+in\s+({NUMBER})\s*\.\.\s*({NUMBER})")
+LIMIT = rf"({NUMBER}|p\d+(?:\.\d+)?)"
+SIMPLE = re.compile(rf"{NAME}\s*(<=|>=|==|!=|<|>)\s*{LIMIT}")
+RANGE = re.compile(rf"{NAME}\s+in\s+{LIMIT}\s*\.\.\s*{LIMIT}")
+SAME = re.compile(rf"{NAME}\s*(==|!=)\s*(?:'([^']*)'|\"([^\"]*)\"|([A-Za-z0-9][\w.+-]*))")
 GROUP = re.compile(r"(any|all)\s*\((.*)\)", re.DOTALL)
+WHOLE = 100  # percent
+Value = float | str
 
 
-class Condition(Protocol):
-    def failed(self, values: Mapping[str, float]) -> list[str]:
-        """What is wrong, in words with the value; empty when the condition holds."""
+@dataclass(frozen=True)
+class Limit:
+    """A number, or a percentile (`p30`) whose number becomes known with the scores of a run."""
 
-    def names(self) -> Iterator[str]:
-        """The values it needs, as `<scorer>.<field>`."""
+    value: float | None
+    percentile: str = ""
+
+    def __str__(self) -> str:
+        if self.value is None:
+            return self.percentile
+        return f"{self.value:g} ({self.percentile})" if self.percentile else f"{self.value:g}"
 
 
 @dataclass(frozen=True)
 class Bound:
-    """A test of one value; `says` are the words that follow "is not" when it fails."""
+    """A test of one number: a comparison with one limit, or `in` between two."""
 
     name: str
-    says: str
-    holds: Callable[[float], bool]
+    test: str
+    limits: tuple[Limit, ...]
 
-    def failed(self, values: Mapping[str, float]) -> list[str]:
-        value = values.get(self.name)
-        if value is None:
-            return [f"{self.name} has no value"]
-        return [] if self.holds(value) else [f"{self.name} {value:.4g} is not {self.says}"]
+    def __str__(self) -> str:
+        return f"{self.name} {self.wanted}"
 
-    def names(self) -> Iterator[str]:
-        yield self.name
+    def holds(self) -> "pl.Expr":
+        """False where there is no value, or nothing to compare it with."""
+        import polars as pl
+
+        low, high = self.limits[0].value, self.limits[-1].value
+        if low is None or high is None:
+            return pl.lit(value=False)
+        value = pl.col(self.name)
+        tests: Mapping[str, Callable[[], pl.Expr]] = {
+            "<=": lambda: value <= low,
+            ">=": lambda: value >= low,
+            "==": lambda: value == low,
+            "!=": lambda: value != low,
+            "<": lambda: value < low,
+            ">": lambda: value > low,
+            "in": lambda: value.is_between(low, high),
+        }
+        return tests[self.test]().fill_null(value=False)
+
+    def says(self, value: Value) -> str:
+        """Why a value fails, with as many digits as it takes to see it."""
+        short = f"{value:.4g}"
+        seen = float(short)
+        shown = repr(value) if any(seen == limit.value != value for limit in self.limits) else short
+        return f"{self.name} {shown} is not {self.wanted}"
+
+    @cached_property
+    def wanted(self) -> str:
+        return f"{self.test} {'..'.join(map(str, self.limits))}"
+
+    def leaves(self) -> Iterator["Leaf"]:
+        yield self
+
+    def resolved(self, full: Callable[[str], str]) -> "Bound":
+        return replace(self, name=full(self.name))
+
+    def percentiles(self) -> Iterator[str]:
+        yield from (f"{self.name} {limit.percentile}" for limit in self.limits if limit.percentile)
+
+    def at(self, thresholds: Mapping[str, float]) -> "Bound":
+        found = [replace(x, value=thresholds.get(f"{self.name} {x.percentile}", x.value)) for x in self.limits]
+        return replace(self, limits=tuple(found))
+
+
+@dataclass(frozen=True)
+class Same:
+    """A test of one text."""
+
+    name: str
+    test: str
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.test} {self.text}"
+
+    def holds(self) -> "pl.Expr":
+        import polars as pl
+
+        same = pl.col(self.name) == self.text
+        return (same if self.test == "==" else ~same).fill_null(value=False)
+
+    def says(self, value: Value) -> str:
+        return f"{self.name} {value} is not {self.test} {self.text}"
+
+    def leaves(self) -> Iterator["Leaf"]:
+        yield self
+
+    def resolved(self, full: Callable[[str], str]) -> "Same":
+        return replace(self, name=full(self.name))
+
+    def percentiles(self) -> Iterator[str]:
+        yield from ()
+
+    def at(self, thresholds: Mapping[str, float]) -> "Same":
+        return self
 
 
 @dataclass(frozen=True)
 class Group:
+    """`any` or `all` of several conditions."""
+
     kind: str
-    parts: tuple[Condition, ...]
+    parts: tuple["Condition", ...]
 
-    def failed(self, values: Mapping[str, float]) -> list[str]:
-        wrong = [part.failed(values) for part in self.parts]
-        if self.kind == "any" and not all(wrong):
-            return []
-        return [text for texts in wrong for text in texts]
+    def __str__(self) -> str:
+        return f"{self.kind}({', '.join(map(str, self.parts))})"
 
-    def names(self) -> Iterator[str]:
+    def holds(self) -> "pl.Expr":
+        import polars as pl
+
+        parts = [part.holds() for part in self.parts]
+        return pl.any_horizontal(parts) if self.kind == "any" else pl.all_horizontal(parts)
+
+    def leaves(self) -> Iterator["Leaf"]:
         for part in self.parts:
-            yield from part.names()
+            yield from part.leaves()
+
+    def resolved(self, full: Callable[[str], str]) -> "Group":
+        return replace(self, parts=tuple(part.resolved(full) for part in self.parts))
+
+    def percentiles(self) -> Iterator[str]:
+        for part in self.parts:
+            yield from part.percentiles()
+
+    def at(self, thresholds: Mapping[str, float]) -> "Group":
+        return replace(self, parts=tuple(part.at(thresholds) for part in self.parts))
+
+
+Leaf = Bound | Same
+Condition = Union[Bound, Same, "Group"]
+
+
+def failures(condition: Condition, where: "pl.Expr") -> Iterator[tuple[Leaf, "pl.Expr"]]:
+    """Every test of a condition, and for which of the rows `where` it is to blame: it fails, and so does all above."""
+    wrong = where & ~condition.holds()
+    if not isinstance(condition, Group):
+        yield condition, wrong
+        return
+    for part in condition.parts:
+        yield from failures(part, wrong)
 
 
 def parse(text: str) -> Condition:
@@ -82,23 +189,33 @@ def parse(text: str) -> Condition:
     if m := GROUP.fullmatch(text):
         return Group(m[1], tuple(parse(part) for part in top_level(m[2])))
     if m := RANGE.fullmatch(text):
-        low, high = float(m[2]), float(m[3])
-        return Bound(m[1], f"in {low:g}..{high:g}", lambda value: low <= value <= high)
+        return Bound(m[1], "in", (limit(m[2], text), limit(m[3], text)))
     if m := SIMPLE.fullmatch(text):
-        test, bound = COMPARE[m[2]], float(m[3])
-        return Bound(m[1], f"{m[2]} {bound:g}", lambda value: test(value, bound))
+        return Bound(m[1], m[2], (limit(m[3], text),))
+    if m := SAME.fullmatch(text):
+        return Same(m[1], m[2], next(word for word in m.groups()[2:] if word is not None))
     raise ConfigError(
-        f"cannot read the condition {text!r}; write for example `text.area <= 0.02`, `motion.flow in 0.5..30` "
-        "or `any(a.b < 1, c.d > 2)`"
+        f"cannot read the condition {text!r}; write for example `text.area <= 0.02`, `motion.flow in 0.5..30`, "
+        "`sharpness.laplacian >= p10` or `any(a.b < 1, c.d > 2)`"
     )
 
 
+def limit(text: str, line: str) -> Limit:
+    if not text.startswith("p"):
+        return Limit(float(text))
+    if float(text[1:]) > WHOLE:
+        raise ConfigError(f"{line!r}: percentiles go from p0 to p100")
+    return Limit(None, text)
+
+
 def top_level(text: str) -> Sequence[str]:
-    """Split at commas that are not inside brackets."""
-    parts, depth = [""], 0
+    """Split at commas that are not inside brackets or quotes."""
+    parts, depth, quote = [""], 0, ""
     for char in text:
-        depth += (char == "(") - (char == ")")
-        if char == "," and depth == 0:
+        if char in "'\"" and quote in ("", char):
+            quote = "" if quote else char
+        depth += ((char == "(") - (char == ")")) * (not quote)
+        if char == "," and depth == 0 and not quote:
             parts.append("")
         else:
             parts[-1] += char

@@ -88,7 +88,8 @@ class Config:
         return f"{self.path} line {line}" if line else str(self.path)
 
 
-INTERNAL = {"label", "tables", "scores", "captions", "taken_down"}  # set by the pipeline, never by a user
+# set by the pipeline, never by a user
+INTERNAL = {"label", "scores", "captions", "taken_down", "overrides", "measured", "twins", "percentiles"}
 
 
 def load(path: Path, overrides: Sequence[str] = ()) -> Config:

@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass, field, replace
 
 from builder.digests import short_hash
 from builder.layout import Layout, bucket, covering
+from builder.query import Inputs, Query
 from builder.records import Failure, Record
 from builder.stage import Item, Stage
 from builder.storage import telling_of_full_disk
@@ -108,29 +109,34 @@ class Job:
     def run(self, unit: Unit, caution: Caution | None = None) -> Receipt:
         """Make the unit's part (or all parts, for a whole stage) and write a receipt. The stage must be open."""
         wall, cpu = time.monotonic(), self.stage.context.cpu_s()
-        items = self.items(unit.number)
         with telling_of_full_disk(self.target.storage.path(self.target.name)):
-            if self.stage.whole:
-                answers = self._answer(items)
-                computed, stamps = len(items), self._spread(unit, answers)
+            if isinstance(self.stage, Query):
+                made = self._ask(self.stage, unit)
             else:
-                answers, computed, stamps = self._finish(unit, items, caution or Caution())
-        kept, filtered, failed = tally(answers)
-        receipt = Receipt(
-            unit.table,
-            unit.number,
-            inputs=len(items),
-            kept=kept,
-            filtered=filtered,
-            failed=failed,
-            computed=computed,
-            cpu_s=self.stage.context.cpu_s() - cpu,
-            wall_s=time.monotonic() - wall,
-            reasons=dict(Counter(answer.failure.kind for answer in answers.values() if answer.failure)),
-            stamps=stamps,
-        )
+                made = self._make(unit, caution or Caution())
+        receipt = replace(made, cpu_s=self.stage.context.cpu_s() - cpu, wall_s=time.monotonic() - wall)
         self._file(receipt)
         return receipt
+
+    def _make(self, unit: Unit, caution: Caution) -> Receipt:
+        items = self.items(unit.number)
+        if self.stage.whole:
+            answers = self._answer(items)
+            computed, stamps = len(items), self._spread(unit, answers)
+        else:
+            answers, computed, stamps = self._finish(unit, items, caution)
+        kept, filtered, failed = tally(answers)
+        reasons = dict(Counter(answer.failure.kind for answer in answers.values() if answer.failure))
+        return Receipt(unit.table, unit.number, len(items), kept, filtered, failed, computed, 0, 0, reasons, stamps)
+
+    def _ask(self, stage: Query[Record, Record], unit: Unit) -> Receipt:
+        """Make the unit of a stage that is a query: there is one part to a unit, and a row to an input."""
+        sides = {self.main.name: self.main, **self.sides}
+        rows = stage.asked(Inputs(self.main.name, sides, self.needs(unit.number) or {}))
+        stamp = Stamp(stage.fingerprint(), unit.sources, of=self.layout.parts(stage.grain) or 1)
+        stamps = {unit.number: self.target.write_columns(unit.number, stamp, rows)}
+        kept = sum(rows["kept"].to_pylist()) if "kept" in rows.column_names else len(rows)
+        return Receipt(unit.table, unit.number, len(rows), kept, len(rows) - kept, 0, len(rows), 0, 0, {}, stamps)
 
     def items(self, number: int) -> list[Item[Record]]:
         """Inputs of a unit, joined, in order of their id."""

@@ -48,7 +48,7 @@ def execute(
             progress.add(receipt)
     if not leads():
         return OK
-    counts = [count for count in funnel(run) if count.table in wanted]
+    counts = funnel(run, wanted)
     show_funnel(counts)
     notes = [*(liberties(run) if "crawl" in verbs else ()), *(broken_off(run) if "split" in verbs else ())]
     for note in notes:

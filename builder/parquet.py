@@ -61,10 +61,18 @@ def read_columns(storage: Storage, name: str, columns: Sequence[str]) -> pa.Tabl
 
 
 def encode(record: type[Record], rows: Sequence[Record], metadata: Mapping[str, Any]) -> bytes:
+    return to_parquet(as_table(record, rows).replace_schema_metadata(as_text(metadata)))
+
+
+def as_table(record: type[Record], rows: Sequence[Record]) -> pa.Table:
     schema = arrow_schema(record)
     columns = [pa.array([getattr(row, f.name) for row in rows], f.type) for f in schema]
-    text = {key: json.dumps(value, separators=(",", ":")) for key, value in metadata.items()}
-    return to_parquet(pa.Table.from_arrays(columns, schema=schema.with_metadata(text)))
+    return pa.Table.from_arrays(columns, schema=schema)
+
+
+def as_text(metadata: Mapping[str, Any]) -> dict[str, str]:
+    """What a footer can hold: JSON by key."""
+    return {key: json.dumps(value, separators=(",", ":")) for key, value in metadata.items()}
 
 
 def decode(record: type[R], table: pa.Table, path: str) -> list[R]:

@@ -10,25 +10,29 @@ from typing import Any
 
 from builder import registry, takedown
 from builder.conditions import parse
-from builder.config import Config, RunSettings
+from builder.config import FILE, Config, RunSettings
 from builder.digests import short_hash, utc_now
 from builder.engine import Job
 from builder.errors import ConfigError
 from builder.layout import Layout
 from builder.meter import Meter
-from builder.records import Score, SourceSpec
+from builder.records import SourceSpec
+from builder.rules import Rule
 from builder.stage import Context, Stage
 from builder.stages import STAGES, Step
 from builder.stages.admit import Admit
 from builder.stages.caption import Captioner
 from builder.stages.detect import Detector
 from builder.stages.find import Source
-from builder.stages.judge import DEFAULT_KEEP, Judge
+from builder.stages.judge import DEFAULT_KEEP, Judge, Override, Select
 from builder.stages.match import Match
 from builder.stages.merge import Merge
+from builder.stages.rank import Rank
 from builder.stages.scan import Scan
+from builder.stages.score import Scorer
 from builder.storage import Storage
 from builder.table import Answer, Stamp, Table
+from builder.values import measured, unfit
 from builder.web.limits import Limits
 
 DEFAULT_PLUGINS = {
@@ -38,7 +42,10 @@ DEFAULT_PLUGINS = {
 }
 KINDS = ("score", "caption", "match")  # of tables there may be several of
 NAME = re.compile(r"[a-z0-9_-]+")
-SECTIONS = {"name", "run", "web", "source", "push", "card", *(s.stage.section or s.stage.name for s in STAGES)}
+SETTLED = [step.stage for step in STAGES if not issubclass(step.stage, Rank)]  # the stages that have settings
+SECTIONS = {"name", "run", "web", "source", "push", "card", *(stage.section or stage.name for stage in SETTLED)}
+RENAMED = {"judge": "filter"}
+TWINS = "dedupe"  # the table whose rows say which clips are near-duplicates of others
 
 
 @dataclass(frozen=True)
@@ -97,17 +104,20 @@ class Run:
     @cached_property
     def stages(self) -> list[tuple[str, Stage[Any, Any]]]:
         """Every stage of this run with its verb, in order."""
-        unknown = set(self.config.values) - SECTIONS
-        if unknown:
-            name = sorted(unknown)[0]
-            where = self.config.where(name)
-            raise ConfigError(f"{where}: no section [{name}]; allowed: {', '.join(sorted(SECTIONS))}")
+        self._check_sections()
         found = [(step.verb, stage) for step in STAGES for stage in self._instances(step)]
         tables = {name: tuple(s.table for _, s in found if s.name == name) for name in KINDS}
-        known = measured_names([stage for _, stage in found])
-        wired = [(verb, wire(stage, tables, known)) for verb, stage in found]
+        earlier = [[s for _, s in found[:n]] for n in range(len(found))]
+        wired = [(verb, wire(stage, tables, before)) for (verb, stage), before in zip(found, earlier, strict=True)]
         content = any("content" in stage.wants for _, stage in found if isinstance(stage, Detector))
-        return [(verb, self._obliging(stage, content)) for verb, stage in wired]
+        return [(verb, self._obliging(stage, content)) for verb, stage in with_ranks(wired)]
+
+    def _check_sections(self) -> None:
+        unknown = sorted(set(self.config.values) - SECTIONS)
+        if unknown:
+            now = f"; what it held is in [{RENAMED[unknown[0]]}] now" if unknown[0] in RENAMED else ""
+            allowed = ", ".join(sorted(SECTIONS))
+            raise ConfigError(f"{self.config.where(unknown[0])}: no section [{unknown[0]}]{now}; allowed: {allowed}")
 
     def _obliging(self, stage: Stage[Any, Any], content: bool) -> Stage[Any, Any]:
         """Tell the stages that honour the takedown list what is on it, and `scan` what the detector wants of it."""
@@ -155,6 +165,8 @@ class Run:
             match = self.config.build(Match, name, self.config.section(name))
             captions = self._chosen(next(s for s in STAGES if s.plugins == "captioners"), "caption")
             yield from (dataclasses.replace(match, label=label) for label in captions if match.model)
+        elif issubclass(step.stage, Judge):
+            yield self._judge(step.stage)
         elif not step.plugins:
             section = step.stage.section or name
             yield self.config.build(step.stage, section, self.config.section(section))
@@ -165,6 +177,21 @@ class Run:
         else:
             for label in self._chosen(step, name):
                 yield self._plugin(step, name, label)
+
+    def _judge(self, kind: type[Judge]) -> Judge:
+        """`[filter]`, and `[filter.source.NAME]` for the clips of one source."""
+        section = kind.section or kind.name
+        values = self.config.section(section)
+        values.pop("source", None)
+        overrides = {}
+        for name in self.config.section(f"{section}.source"):
+            own = f"{section}.source.{name}"
+            if name not in self.sources:
+                raise ConfigError(
+                    f"{self.config.where(own)}: no [[source]] is called {name!r}; there are: {', '.join(self.sources)}"
+                )
+            overrides[name] = self.config.build(Override, own, self.config.section(own)).lines
+        return dataclasses.replace(self.config.build(kind, section, values), overrides=overrides)
 
     def _chosen(self, step: Step, name: str) -> list[str]:
         """Scorers: the usual ones (or `[score] use`) and those with a section. Captioners: those with a section."""
@@ -192,25 +219,40 @@ class Run:
         return dataclasses.replace(stage, label=label) if isinstance(stage, Captioner) else stage
 
 
-def measured_names(stages: Sequence[Stage[Any, Any]]) -> set[str]:
-    """What conditions of `[judge]` may name."""
-    return {f"{s.table[6:]}.{name}" for s in stages if issubclass(s.writes, Score) for name in s.writes.names()}
-
-
-def wire(stage: Stage[Any, Any], tables: Mapping[str, tuple[str, ...]], known: set[str]) -> Stage[Any, Any]:
+def wire(
+    stage: Stage[Any, Any], tables: Mapping[str, tuple[str, ...]], earlier: Sequence[Stage[Any, Any]]
+) -> Stage[Any, Any]:
     """Tell the stages that read whatever is on which tables those are. Default conditions on what is off go."""
-    if isinstance(stage, Judge) and stage.keep == DEFAULT_KEEP:
-        keep = tuple(text for text in DEFAULT_KEEP if known.issuperset(parse(text).names()))
-        stage = dataclasses.replace(stage, keep=keep)
     scores, captions, matches = (tables[kind] for kind in KINDS)
+    if isinstance(stage, Judge):
+        known = measured(earlier)
+        stage = dataclasses.replace(stage, measured=tuple(known.items()))
+        if isinstance(stage, Select):
+            return dataclasses.replace(stage, captions=captions + matches)
+        if stage.lines == DEFAULT_KEEP:
+            on = [text for text in DEFAULT_KEEP if all(leaf.name in known for leaf in parse(text).leaves())]
+            stage = dataclasses.replace(stage, keep=tuple(on))
+        return dataclasses.replace(stage, twins=TWINS if any(s.table == TWINS for s in earlier) else "")
     wanted: Mapping[str, Mapping[str, Any]] = {
-        "judge": {"tables": scores},
-        "select": {"tables": captions + matches},
         "caption": {"scores": scores},
         "plan": {"scores": scores + matches, "captions": captions},
         "pack": {"scores": scores + matches, "captions": captions},
     }
     return dataclasses.replace(stage, **wanted[stage.name]) if stage.name in wanted else stage
+
+
+Staged = tuple[str, Stage[Any, Any]]
+
+
+def with_ranks(stages: Sequence[Staged]) -> Iterator[Staged]:
+    """A stage that ranks is told what for by the judge after it; where no percentile is asked for there is none."""
+    for n, (verb, stage) in enumerate(stages):
+        if not isinstance(stage, Rank):
+            yield verb, stage
+            continue
+        judge = next(s for _, s in stages[n:] if isinstance(s, Judge))
+        if judge.percentiles:
+            yield verb, dataclasses.replace(stage, percentiles=judge.percentiles, measured=judge.measured)
 
 
 def check_conditions(run: Run) -> None:
@@ -219,13 +261,17 @@ def check_conditions(run: Run) -> None:
     Raises:
         ConfigError: names the condition and the values there are.
     """
-    stages = [stage for _, stage in run.stages]
-    known = measured_names([s for s in stages if s.name == "score"])
-    said = {f"caption-{s.table[8:]}.words" for s in stages if s.name == "caption"}
-    said |= measured_names([s for s in stages if s.name == "match"])
-    for stage, values in (("judge", known), ("select", said)):
-        conditions = next(s.conditions for s in stages if isinstance(s, Judge) and s.name == stage)
-        for name in (n for condition in conditions for n in condition.names()):
-            if name not in values:
-                where = run.config.where(stage, "keep")
-                raise ConfigError(f"{where}: nothing measures {name!r}; there are: {', '.join(sorted(values))}")
+    for judge in (stage for _, stage in run.stages if isinstance(stage, Judge)):
+        for rule in judge.rules:
+            if wrong := unfit(rule.condition, dict(judge.measured)):
+                section = judge.section or judge.name
+                own = f"{section}.source.{rule.source}" if rule.source else section
+                raise ConfigError(f"{run.config.where(own, 'keep')}: {wrong}{switched_off(judge, rule)}")
+
+
+def switched_off(judge: Judge, rule: Rule) -> str:
+    """How to have measured what a rule needs, if a scorer of that name is merely not on."""
+    on = {name.partition(".")[0] for name, _ in judge.measured}
+    there = registry.discover("scorers", Scorer)
+    off = sorted({name.partition(".")[0] for name in rule.names()} & there.keys() - on)
+    return "".join(f"; to have it measured, write [score.{name}] into {FILE}" for name in off)

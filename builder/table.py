@@ -21,10 +21,10 @@ from typing import Any, Generic, TypeVar, cast
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from builder.digests import short_hash
+from builder.digests import digested, short_hash
 from builder.errors import RunError
 from builder.layout import bucket
-from builder.parquet import FORMAT_VERSION, decode, encode, from_parquet, to_parquet
+from builder.parquet import FORMAT_VERSION, arrow_schema, as_table, as_text, decode, encode, from_parquet, to_parquet
 from builder.records import Failure, Record
 from builder.storage import Storage
 
@@ -130,6 +130,12 @@ class Table(Generic[R]):
             self.storage.remove(view)
         return self._save(part_name(n), stamp, answers)
 
+    def write_columns(self, n: int, stamp: Stamp, rows: pa.Table) -> Stamp:
+        """Publish part n, each row of which is the answer to the input of its own id."""
+        self.storage.remove(f"{self.name}.failures/{part_name(n)}")
+        rows = rows.select([f.name for f in arrow_schema(self.record)]).cast(arrow_schema(self.record))
+        return self._publish(part_name(n), stamp, rows, [[key, "", 1] for key in rows[self.record.KEY].to_pylist()])
+
     def write_piece(self, n: int, stage: str, answers: Mapping[str, Answer[R]]) -> None:
         """Keep finished answers of an unfinished unit."""
         taken = self.pieces(n)
@@ -226,10 +232,16 @@ class Table(Generic[R]):
 
     def _save(self, name: str, stamp: Stamp, answers: Mapping[str, Answer[R]]) -> Stamp:
         rows = [row for answer in answers.values() for row in answer.rows]
-        stamp = dataclasses.replace(stamp, rows=short_hash([row.digest() for row in rows]))
         inputs = [[k, a.digest, asdict(a.failure) if a.failure else len(a.rows)] for k, a in answers.items()]
+        return self._publish(name, stamp, as_table(self.record, rows), inputs)
+
+    def _publish(self, name: str, stamp: Stamp, rows: pa.Table, inputs: Sequence[Sequence[Any]]) -> Stamp:
+        """What becomes of an input without a row counts too: `judge` says why a clip has no score."""
+        columns = [rows[column].to_pylist() for column in digested(self.record)]
+        lost = [[key, found["kind"]] for key, _, found in inputs if not isinstance(found, int)]
+        stamp = dataclasses.replace(stamp, rows=short_hash([columns, lost]))
         metadata = {"osd.format": FORMAT_VERSION, "osd.stamp": asdict(stamp), "osd.inputs": inputs}
-        self.storage.write(f"{self.name}/{name}", encode(self.record, rows, metadata))
+        self.storage.write(f"{self.name}/{name}", to_parquet(rows.replace_schema_metadata(as_text(metadata))))
         return stamp
 
 

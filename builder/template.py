@@ -42,9 +42,13 @@ method = "auto"             # or content, adaptive (PySceneDetect's), transnet, 
 min_s = 1.0                 # shorter shots are left out
 max_s = 20.0                # longer shots are cut into equal clips
 
-[judge]                     # measure once, decide often: changing a line computes no score again
-keep = [
+[filter]                    # measure once, decide often: changing a line computes no score again
+keep = [                    # what a line costs: osd-build filter RUN --dry-run
 {conditions}]
+# preset = "seed"           # the conditions of a published pipeline as well; there are
+#                             {presets}
+# [filter.source.NAME]      # other conditions for the clips of one source, instead of those above
+# keep = ["duration_s in 2..16", "sharpness.laplacian >= p10"]  # p10: better than the worst tenth of the run
 
 [caption.describe]          # composed by rule from what was measured; needs no model
 # [caption.llava]           # a model of your choice, by id or folder
@@ -62,6 +66,7 @@ def write_template(run: Path, folder: Path | None, license_id: str) -> Path:
     Raises:
         ConfigError: there is one already, or `folder` is no folder.
     """
+    from builder.rules import presets
     from builder.stages.judge import DEFAULT_KEEP
 
     if folder is not None and not folder.is_dir():
@@ -74,6 +79,7 @@ def write_template(run: Path, folder: Path | None, license_id: str) -> Path:
         name=json.dumps(run.resolve().name),
         folder=json.dumps(str(folder.resolve() if folder else "videos")),
         license=json.dumps(license_id),
+        presets=", ".join(presets()),
         conditions="".join(f"    {json.dumps(condition)},\n" for condition in DEFAULT_KEEP),
     )
     file.write_text(text, encoding="utf-8")

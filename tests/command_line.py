@@ -29,7 +29,7 @@ license = "CC0-1.0"
 min_s = 0.2
 [score]
 use = ["motion", "brightness"]
-[judge]
+[filter]
 keep = ["motion.flow >= 0", "brightness.mean >= 0"]
 [caption.describe]
 tags = "off"

@@ -71,7 +71,7 @@ def test_one_bad_video_does_not_stop_the_others_and_nothing_is_left(
     told = done.stderr.splitlines()
     assert told[0].startswith("not_video: ") and "text.mp4" in told[0]
     assert told[1].startswith("unreadable: gone.mp4: No such file")
-    assert told[2].startswith("too_short: short.mp4: there is no clip to score: longest shot")
+    assert told[2].startswith("too_short: short.mp4: there is no clip to score: the longest shot")
     assert sorted(videos.iterdir()) == before
     assert not [path for path in temporary.iterdir() if path.name.startswith("osd-build")]
 

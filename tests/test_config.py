@@ -26,7 +26,7 @@ use = ["motion"]
 
 [score.sharpness]
 
-[judge]
+[filter]
 keep = ["motion.flow >= 0.5"]
 
 [caption.describe]
@@ -90,7 +90,7 @@ def test_sections_that_are_left_out_have_defaults(run: Path) -> None:
         (
             "motion.flow >= 0.5",
             "motion.flow is big",
-            ["line 18: [judge] cannot read the condition"],
+            ["line 18: [filter] cannot read the condition"],
         ),
         ("motion.flow >= 0.5", "motoin.flow >= 0.5", ["line 18: nothing measures 'motoin.flow'", "motion.flow"]),
         ('["motion"]', "[]", ["line 18: nothing measures 'motion.flow'", "sharpness.laplacian"]),
@@ -127,7 +127,7 @@ def test_two_sources_of_one_name(run: Path) -> None:
 def test_set_overrides_the_file(run: Path) -> None:
     assert setting(run, "split", "min_s", "split.min_s=3") == 3.0
     assert setting(run, "split", "max_s", "split.max_s = 9.5") == 9.5
-    assert setting(run, "judge", "keep", 'judge.keep=["sharpness.laplacian > 1"]') == ("sharpness.laplacian > 1",)
+    assert setting(run, "judge", "keep", 'filter.keep=["sharpness.laplacian > 1"]') == ("sharpness.laplacian > 1",)
     assert open_run(run, ["run.workers=3"]).settings.workers == 3
 
 
@@ -144,7 +144,7 @@ def test_a_wrong_override_is_named_as_such(run: Path) -> None:
 
 
 def test_what_the_pipeline_sets_is_not_the_users_to_set(run: Path) -> None:
-    assert "[judge] has no key 'tables'" in refusal(run, 'judge.tables=["x"]')
+    assert "[filter] has no key 'measured'" in refusal(run, 'filter.measured=["x"]')
 
 
 def test_lines_are_found_whatever_the_spelling() -> None:

@@ -88,7 +88,7 @@ def test_a_scorer_of_another_package(tmp_path: Path) -> None:
     run = tmp_path / "run"
     run.mkdir()
     (run / "build.toml").write_text(
-        '[[source]]\nkind = "folder"\npath = "x"\n[score.length]\n[judge]\nkeep = ["length.frames >= 9"]\n'
+        '[[source]]\nkind = "folder"\npath = "x"\n[score.length]\n[filter]\nkeep = ["length.frames >= 9"]\n'
     )
     code = "import sys; from pathlib import Path; from builder.execute import open_run\n"
     code += "print([s.table for _, s in open_run(Path(sys.argv[1])).stages if s.name == 'score'])"

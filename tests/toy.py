@@ -1,7 +1,7 @@
 """A small pipeline of the real kinds of stages, whose work is counted: words -> spelled -> letters -> kept -> counted.
 
-`Spell` is whole and decides the parts, `Letters` makes many rows of one, `Keep` judges, `Weigh` is paid for (batched),
-`Bundle` writes one file a unit, as packing does.
+`Spell` is whole and decides the parts, `Letters` makes many rows of one, `Keep` is a query, `Weigh` is paid for
+(batched), `Bundle` writes one file a unit, as packing does.
 """
 
 import hashlib
@@ -13,12 +13,15 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
+import polars as pl
+
 from builder.board import Board
 from builder.config import RunSettings
 from builder.engine import Job, Receipt
 from builder.errors import Filtered, ItemError
 from builder.layout import Layout
 from builder.meter import Meter
+from builder.query import Inputs, Query
 from builder.records import Failure, Record, SourceSpec, Verdict
 from builder.stage import Context, Item, Resources, Stage, execution, settings
 from builder.storage import Storage
@@ -96,7 +99,7 @@ class Letters(Stage[Word, Letter]):
 
 
 @settings
-class Keep(Stage[Letter, Verdict]):
+class Keep(Query[Letter, Verdict]):
     name: ClassVar[str] = "keep"
     reads: ClassVar[str] = "letters"
     writes: ClassVar[type[Verdict]] = Verdict
@@ -104,9 +107,11 @@ class Keep(Stage[Letter, Verdict]):
 
     least: str = "a"
 
-    def each(self, item: Item[Letter]) -> Sequence[Verdict]:
-        kept = item.row.letter >= self.least
-        return [Verdict(item.id, kept, () if kept else (f"letter {item.row.letter} < {self.least}",))]
+    def query(self, inputs: Inputs) -> pl.DataFrame:
+        kept = pl.col("letter") >= self.least
+        reason = pl.format("letter {} < {}", "letter", pl.lit(self.least))
+        failed = pl.when(kept).then(pl.lit([], pl.List(pl.String))).otherwise(pl.concat_list(reason))
+        return inputs.frame("letters").sort("clip_id").select("clip_id", kept=kept, failed=failed).collect()
 
 
 @settings

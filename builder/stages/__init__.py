@@ -14,6 +14,7 @@ from builder.stages.match import Match
 from builder.stages.merge import Merge
 from builder.stages.pack import Pack
 from builder.stages.plan import Plan
+from builder.stages.rank import Rank, RankSelected
 from builder.stages.scan import Scan
 from builder.stages.score import Scorer
 from builder.stages.split import Split
@@ -37,9 +38,11 @@ STAGES = (
     Step("split", Detector, plugins="detectors"),
     Step("split", Split),
     Step("filter", Scorer, plugins="scorers"),
+    Step("filter", Rank),
     Step("filter", Judge),
     Step("caption", Captioner, plugins="captioners"),
     Step("caption", Match),  # one for each caption table, or none
+    Step("pack", RankSelected),
     Step("pack", Select),
     Step("pack", Plan),
     Step("pack", Pack),

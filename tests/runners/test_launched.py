@@ -24,7 +24,7 @@ path = "{videos}"
 min_s = 0.2
 [score]
 use = ["motion"]
-[judge]
+[filter]
 keep = []
 [caption.tiny]
 engine = "transformers"

@@ -11,7 +11,7 @@ from builder.config import load
 from builder.errors import ConfigError, RunError
 from builder.pipeline import Run, check_conditions
 from builder.pretrained.two_towers import TwoTowers, pieces
-from builder.records import Caption, Failure, Verdict
+from builder.records import Caption, Failure
 from builder.stage import Item
 from builder.stages.judge import Select
 from builder.stages.match import Match, MatchScore
@@ -162,17 +162,9 @@ def test_conditions_of_select_may_name_it_and_those_of_judge_not(tmp_path: Path,
     with pytest.raises(ConfigError, match=r"nothing measures 'match-describe\.similarity'"):
         check_conditions(run_with(tmp_path / "off", f"[select]\n{keep}"))
     wrong = run_with(tmp_path / "wrong", match)
-    values = dataclasses.replace(wrong.config, values={**wrong.config.values, "judge": {"keep": [keep.split('"')[1]]}})
+    values = dataclasses.replace(wrong.config, values={**wrong.config.values, "filter": {"keep": [keep.split('"')[1]]}})
     with pytest.raises(ConfigError, match=r"nothing measures 'match-describe\.similarity'"):
         check_conditions(Run(wrong.root, values))
-
-
-def test_select_judges_it() -> None:
-    select = Select(keep=("match-describe.similarity >= 0.2",), tables=("score.match-describe",))
-    row = Verdict("c", True)
-    good, bad = (Item(row, "", {"score.match-describe": MatchScore("c", n, 1.0)}) for n in (0.3, 0.1))
-    assert select.each(good)[0].kept
-    assert select.each(bad)[0].failed == ("match-describe.similarity 0.1 is not >= 0.2",)
 
 
 def test_how_it_runs_is_no_part_of_the_fingerprint(clip_model: Path, siglip_model: Path) -> None:
