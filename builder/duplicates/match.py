@@ -1,0 +1,217 @@
+"""Which of the clips that have a hash in common do show the same: two clips laid over each other in time.
+
+A hash tells what a picture looks like, and two pieces of one shot look alike. So the pictures must also change alike: at
+the best offset, the correlation of their changes over the time they share has to be high. Where nothing moves there is
+nothing to tell two pieces apart by, and the picture alone decides.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from builder.duplicates.describe import CHANGES, Moments, expanded
+from builder.duplicates.search import MOST, Places, near_pairs
+
+CROWD = 32  # of the clips that share a hash, so many of the first are compared with all the others
+SUITORS = 64  # better clips that a clip is laid over, those first with which it has most hashes in common
+LEAST_OVERLAP = 0.5  # of the shorter clip
+LEAST_TELLING = 0.25  # of the overlap
+NOISE = 2.0  # rms of changes that coding alone makes: changes this small count as none
+FEW = 3  # moments that are too few to tell by how they change
+ALIKE, CLEARLY_ALIKE = 13.0, 4.0  # mean bits that differ, of 64; strangers differ in 32, seldom in less than 18
+FOLLOWING = 20.0  # the same, where another clip of these two videos has shown that they go together, and how
+
+Numbers = NDArray[np.float64]
+Packed = NDArray[np.uint64]  # two places in one number
+
+
+@dataclass(frozen=True)
+class Clips:
+    """Clips in columns, the best first. Clip c has the moments bounds[c] <= m < bounds[c + 1], and begins with window
+    `firsts[c]` of video `videos[c]`."""
+
+    moments: Moments
+    bounds: Places
+    videos: Places
+    firsts: Places
+
+    def __len__(self) -> int:
+        return len(self.videos)
+
+    def of(self, clip: int) -> Moments:
+        return self.moments[self.bounds[clip] : self.bounds[clip + 1]]
+
+
+@dataclass(frozen=True)
+class Overlap:
+    """How clip b lies over clip a: its moment m is a's moment m + `offset`, for `shared` moments.
+
+    `bits` is the mean distance of their hashes, 0 same ... 64; `correlation` that of their changes, -1 ... 1 same.
+    """
+
+    offset: int
+    shared: int
+    bits: float
+    correlation: float
+
+
+Twins = dict[tuple[int, int], Overlap]  # of clips a < b
+
+
+def twins(clips: Clips, radius: int, least: float) -> Twins:
+    """Pairs of clips that show the same: with a hash in common, to `radius` bits, and changes that correlate with
+    `least` at least. Where two videos go together, what their other clips share counts too, if it is less alike."""
+    found: Twins = {}
+    for a, b in candidates(clips, radius):
+        apart = bool(clips.videos[a] != clips.videos[b])
+        if overlap := laid_over(clips.of(a), clips.of(b), least, apart):
+            found[a, b] = overlap
+    return found | dict(followers(clips, found, least))
+
+
+def followers(clips: Clips, found: Twins, least: float) -> Iterator[tuple[tuple[int, int], Overlap]]:
+    """Twins at the offsets at which two videos are known to go together."""
+    members: dict[int, list[int]] = {}
+    for clip, video in enumerate(clips.videos.tolist()):
+        members.setdefault(video, []).append(clip)
+    firsts, videos = clips.firsts, clips.videos
+    known = {(videos[a], videos[b], firsts[a] - firsts[b] + o.offset) for (a, b), o in found.items()}
+    for one, other, shift in sorted((u, v, s) for u, v, s in known if u != v):
+        for a, b in product(members[one], members[other]):
+            pair = min(a, b), max(a, b)
+            if pair not in found:
+                offset = int(shift - firsts[a] + firsts[b])
+                where = offset if a < b else -offset
+                if overlap := laid_over(*(clips.of(c) for c in pair), least, True, where):
+                    yield pair, overlap
+
+
+# -- who may be a twin of whom
+def candidates(clips: Clips, radius: int) -> list[tuple[int, int]]:
+    """Pairs a < b that have a hash in common, at most SUITORS for each b."""
+    told = clips.moments["telling"]
+    owners = np.repeat(np.arange(len(clips)), np.diff(clips.bounds))[told]
+    both = np.concatenate([clips.moments["middle"][told], clips.moments["closer"][told]])
+    hashes, which = np.unique(both, return_inverse=True)
+    who = np.unique(pack(which, np.concatenate([owners, owners])))  # by hash, then by clip
+    bounds = np.searchsorted(who >> np.uint64(32), np.arange(len(hashes) + 1))
+    owner = (who & np.uint64(0xFFFFFFFF)).astype(np.int64)
+    pairs, votes = np.zeros(0, np.uint64), np.zeros(0, np.int64)
+    for i, j in alike(hashes, radius):
+        for one, other in ((i, j), (j, i)):
+            for a, b in products(owner, bounds, one, other):
+                pairs, votes = counted(pairs, votes, a, b)
+    return preferred(pairs, votes)
+
+
+def alike(hashes: NDArray[np.uint64], radius: int) -> Iterator[tuple[Places, Places]]:
+    """Every hash with itself, then with those near it."""
+    for start in range(0, len(hashes), MOST):
+        itself = np.arange(start, min(start + MOST, len(hashes)))
+        yield itself, itself
+    yield from near_pairs(hashes, radius)
+
+
+def products(owner: Places, bounds: Places, one: Places, other: Places) -> Iterator[tuple[Places, Places]]:
+    """The first CROWD owners of each hash of `one` with all owners of the hash of `other` beside it, in portions."""
+    few, all_ = np.minimum(np.diff(bounds)[one], CROWD), np.diff(bounds)[other]
+    ends = np.cumsum(few * all_)
+    start = 0
+    while start < len(one):
+        stop = max(start + 1, int(np.searchsorted(ends, (ends[start - 1] if start else 0) + MOST, "right")))
+        sizes = (few * all_)[start:stop]
+        nth = np.arange(sizes.sum()) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+        wide = np.repeat(all_[start:stop], sizes)
+        yield (
+            owner[np.repeat(bounds[one[start:stop]], sizes) + nth // wide],
+            owner[np.repeat(bounds[other[start:stop]], sizes) + nth % wide],
+        )
+        start = stop
+
+
+def counted(pairs: Packed, votes: Places, a: Places, b: Places) -> tuple[Packed, Places]:
+    """`pairs` with `votes`, and those of a and b that are two clips, each pair once."""
+    two = a != b
+    new, more = np.unique(pack(np.minimum(a, b)[two], np.maximum(a, b)[two]), return_counts=True)
+    if not len(pairs):
+        return new, more
+    together, which = np.unique(np.concatenate([pairs, new]), return_inverse=True)
+    return together, np.bincount(which, np.concatenate([votes, more])).astype(np.int64)
+
+
+def preferred(pairs: Packed, votes: Places) -> list[tuple[int, int]]:
+    a, b = (pairs >> np.uint64(32)).astype(np.int64), (pairs & np.uint64(0xFFFFFFFF)).astype(np.int64)
+    order = np.lexsort((a, -votes, b))
+    a, b = a[order], b[order]
+    nth = np.arange(len(b)) - np.searchsorted(b, b)
+    return list(zip(a[nth < SUITORS].tolist(), b[nth < SUITORS].tolist(), strict=True))
+
+
+def pack(high: NDArray[np.int64], low: NDArray[np.int64]) -> Packed:
+    return (high.astype(np.uint64) << np.uint64(32)) | low.astype(np.uint64)
+
+
+# -- who is
+def laid_over(a: Moments, b: Moments, least: float, apart: bool, where: int | None = None) -> Overlap | None:
+    """The offset at which both show the same, if there is one; `where`, if it is known, to one moment.
+
+    Clips that are `apart`, of two videos, may be too short to tell by their changes.
+    """
+    offsets = np.arange(1 - len(b), len(a))
+    from_, to = np.maximum(offsets, 0), np.minimum(len(a), len(b) + offsets)
+    shared = to - from_
+    enough = shared >= LEAST_OVERLAP * min(len(a), len(b))
+    if where is not None:
+        enough &= np.abs(offsets - where) <= 1
+    if not enough.any():
+        return None
+    bits, telling = distances(a, b)
+    correlation = correlations(a, b, from_, to)
+    enough &= telling >= np.maximum(1, LEAST_TELLING * shared)
+    alike = (bits <= (ALIKE if where is None else FOLLOWING)) & (correlation >= least) & (apart | (shared > FEW))
+    good = np.flatnonzero(enough & (alike | ((bits <= CLEARLY_ALIKE) & (shared <= FEW) & apart)))
+    if not len(good):
+        return None
+    best = good[np.argmax(correlation[good] + shared[good] / min(len(a), len(b)))]
+    return Overlap(int(offsets[best]), int(shared[best]), float(bits[best]), float(correlation[best]))
+
+
+def along(matrix: NDArray[Any]) -> Numbers:
+    """Sums of a matrix (moments of a, moments of b) over each offset, the least first."""
+    rows, columns = matrix.shape
+    offsets = np.arange(rows)[:, None] - np.arange(columns) + columns - 1
+    return np.bincount(offsets.ravel(), matrix.ravel().astype(np.float64))
+
+
+def distances(a: Moments, b: Moments) -> tuple[Numbers, Numbers]:
+    """At each offset the mean of bits that differ, and of how many moments: those at which both pictures tell. Both as
+    they are, or one of them looked at closer."""
+    both = a["telling"][:, None] & b["telling"]
+    ways = (("middle", "middle"), ("middle", "closer"), ("closer", "middle"))
+    bits = [along(np.bitwise_count(a[one][:, None] ^ b[other]) * both) for one, other in ways]
+    telling = along(both)
+    return np.min(bits, axis=0) / np.maximum(telling, 1), telling
+
+
+def correlations(a: Moments, b: Moments, from_: Places, to: Places) -> Numbers:
+    """At each offset 2 cov(a, b) / (var(a) + var(b)) of the changes over what is shared, from_ <= moment of a < to,
+    with NOISE added to both sides: 1 where nothing changes."""
+    left, right = expanded(a["changes"]), expanded(b["changes"])
+    shared, back = (to - from_)[:, None], to - (np.arange(1 - len(b), len(a)))
+    start = back - (to - from_)
+    sums = [until(left)[to] - until(left)[from_], until(right)[back] - until(right)[start]]
+    squares = [until(left**2)[to] - until(left**2)[from_], until(right**2)[back] - until(right**2)[start]]
+    spread = sum((square - total**2 / shared).sum(axis=1) for square, total in zip(squares, sums, strict=True))
+    common = along(left @ right.T) - (sums[0] * sums[1] / shared).sum(axis=1)
+    noise = NOISE**2 * CHANGES * shared[:, 0]
+    together: Numbers = (common + noise) / (spread / 2 + noise)
+    return together
+
+
+def until(values: NDArray[Any]) -> Numbers:
+    """Sums of the first n rows, for every n from 0 on."""
+    return np.concatenate([np.zeros((1, values.shape[1])), np.cumsum(values, axis=0, dtype=np.float64)])
