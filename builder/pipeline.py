@@ -21,6 +21,7 @@ from builder.stage import Context, Stage
 from builder.stages import STAGES, Step
 from builder.stages.admit import Admit
 from builder.stages.caption import Captioner
+from builder.stages.dedupe import Dedupe
 from builder.stages.detect import Detector
 from builder.stages.find import Source
 from builder.stages.judge import DEFAULT_KEEP, Judge
@@ -101,9 +102,11 @@ class Run:
             where = self.config.where(name)
             raise ConfigError(f"{where}: no section [{name}]; allowed: {', '.join(sorted(SECTIONS))}")
         found = [(step.verb, stage) for step in STAGES for stage in self._instances(step)]
-        tables = {name: tuple(s.table for _, s in found if s.name == name) for name in ("score", "caption")}
+        if any(isinstance(stage, Dedupe) and not stage.on for _, stage in found):
+            found = [(verb, stage) for verb, stage in found if stage.name not in ("hash", "dedupe")]
+        tables = {name: tuple(s.table for _, s in found if s.name == name) for name in ("score", "dedupe", "caption")}
         known = measured_names([stage for _, stage in found])
-        wired = [(verb, wire(stage, tables["score"], tables["caption"], known)) for verb, stage in found]
+        wired = [(verb, wire(stage, tables, known)) for verb, stage in found]
         content = any("content" in stage.wants for _, stage in found if isinstance(stage, Detector))
         return [(verb, self._obliging(stage, content)) for verb, stage in wired]
 
@@ -191,15 +194,14 @@ def measured_names(stages: Sequence[Stage[Any, Any]]) -> set[str]:
     return {f"{s.table[6:]}.{name}" for s in stages if issubclass(s.writes, Score) for name in s.writes.names()}
 
 
-def wire(
-    stage: Stage[Any, Any], scores: tuple[str, ...], captions: tuple[str, ...], known: set[str]
-) -> Stage[Any, Any]:
+def wire(stage: Stage[Any, Any], tables: Mapping[str, tuple[str, ...]], known: set[str]) -> Stage[Any, Any]:
     """Tell the stages that read whatever is on which tables those are. Default conditions on what is off go."""
+    scores, captions = tables["score"], tables["caption"]
     if isinstance(stage, Judge) and stage.keep == DEFAULT_KEEP:
         keep = tuple(text for text in DEFAULT_KEEP if known.issuperset(parse(text).names()))
         stage = dataclasses.replace(stage, keep=keep)
     wanted: Mapping[str, Mapping[str, Any]] = {
-        "judge": {"tables": scores},
+        "judge": {"tables": (*scores, *tables["dedupe"])},
         "select": {"tables": captions},
         "caption": {"scores": scores},
         "plan": {"scores": scores, "captions": captions},

@@ -1,4 +1,4 @@
-"""What is kept of a clip to find its copies: hashes of its picture on a fixed grid of time, and how the picture changes.
+"""What is kept of a clip to find its copies: hashes of its picture on a grid of time, and how the picture changes.
 
 The picture is the luma of thumbnails, averaged over half a second at every quarter: so frame rates do not matter, and
 a copy that begins elsewhere is at most an eighth of a second off. Black bars are left out, then everything but the
@@ -8,11 +8,13 @@ size do not matter. A second hash looks a little closer, as a copy does whose ed
 """
 
 import math
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float32]
+Floats = NDArray[np.floating[Any]]
 Box = tuple[float, float, float, float]  # top, bottom, left, right, in pixels of the thumbnail
 
 STEP_S, WINDOW_S = 0.25, 0.5
@@ -30,17 +32,27 @@ FAINT = 4.0  # rms of the 64 frequencies: below it, noise decides their signs
 MOMENT = np.dtype(
     [("middle", "<u8"), ("closer", "<u8"), ("telling", "?"), ("changes", "i1", (CHANGES,))]
 )  # one sample of a clip
-Moments = NDArray[np.void]
+Moments = NDArray[Any]
 
 
-def describe(thumbs: NDArray[np.uint8], times_s: NDArray[np.float64]) -> Moments:
+@dataclass(frozen=True)
+class Description:
+    """What is kept of a clip: its moments, the number of the first in the video, and how much of the frame is picture,
+    not black bar, 0 ... 1."""
+
+    moments: Moments
+    first: int
+    picture: float
+
+
+def describe(thumbs: NDArray[np.uint8], times_s: Floats) -> Description:
     """One MOMENT for every multiple of STEP_S, of the video's own time, at which a window lies in the clip.
 
     `thumbs` are RGB (n, height, width, 3), `times_s` the n + 1 moments at which they begin and the last one ends.
     `telling` is False where the picture is flat or faint: there the hashes say nothing. `changes` are the lowest
     frequencies less their mean over the clip, as `compressed` keeps them.
     """
-    luma = (thumbs.reshape(-1, 3) @ LUMA).reshape(thumbs.shape[:3])
+    luma: Floats = (thumbs.reshape(-1, 3) @ LUMA).reshape(thumbs.shape[:3])
     box = without_bars(luma)
     starts_s = windows(float(times_s[0]), float(times_s[-1]))
     middle = averages(frequencies(luma, inner(box, MIDDLE)), times_s, starts_s)
@@ -50,7 +62,8 @@ def describe(thumbs: NDArray[np.uint8], times_s: NDArray[np.float64]) -> Moments
     moments["middle"], moments["closer"] = signs(middle), signs(closer)
     moments["telling"] = ~flat(luma[shown], box) & (rms(middle) >= FAINT)
     moments["changes"] = compressed(middle[:, :CHANGES] - middle[:, :CHANGES].mean(axis=0))
-    return moments
+    picture = (box[1] - box[0]) * (box[3] - box[2]) / (luma.shape[1] * luma.shape[2])
+    return Description(moments, first_window(float(times_s[0])), picture)
 
 
 def first_window(start_s: float) -> int:
@@ -58,7 +71,7 @@ def first_window(start_s: float) -> int:
     return math.ceil(start_s / STEP_S - 1e-6)
 
 
-def windows(start_s: float, end_s: float) -> NDArray[np.float64]:
+def windows(start_s: float, end_s: float) -> Floats:
     """When those windows begin that lie between; one at least, which may end outside."""
     first = first_window(start_s)
     count = math.floor((end_s - WINDOW_S) / STEP_S + 1e-6) - first + 1
@@ -100,15 +113,17 @@ def frequencies(luma: Floats, box: Box) -> Floats:
     high, wide = luma.shape[1:]
     down = cosines() @ resized(box[0], box[1], high)
     across = cosines() @ resized(box[2], box[3], wide)
-    found: Floats = (down.astype(np.float32) @ luma @ across.astype(np.float32).T)[:, *lowest()]
-    return found
+    found: Floats = down.astype(np.float32) @ luma @ across.astype(np.float32).T
+    rows, columns = lowest()
+    return found[:, rows, columns]
 
 
-def cosines() -> NDArray[np.float64]:
+def cosines() -> Floats:
     """The DCT-II of SIDE values, orthonormal, as a matrix (FREQUENCIES, SIDE)."""
     angles = np.pi * np.arange(FREQUENCIES)[:, None] * (np.arange(SIDE) + 0.5) / SIDE
     scale = np.where(np.arange(FREQUENCIES) > 0, np.sqrt(2 / SIDE), np.sqrt(1 / SIDE))
-    return scale[:, None] * np.cos(angles)
+    matrix: Floats = scale[:, None] * np.cos(angles)
+    return matrix
 
 
 def lowest() -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -117,20 +132,21 @@ def lowest() -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     return rows[order], columns[order]
 
 
-def resized(first: float, last: float, pixels: int) -> NDArray[np.float64]:
+def resized(first: float, last: float, pixels: int) -> Floats:
     """A matrix (SIDE, pixels) that averages the stretch first ... last of a line over SIDE equal parts."""
     edges = np.linspace(first, last, SIDE + 1)
     low, high = np.maximum(edges[:-1, None], np.arange(pixels)), np.minimum(edges[1:, None], np.arange(pixels) + 1)
-    return np.clip(high - low, 0, None) / np.diff(edges)[:, None]
+    matrix: Floats = np.clip(high - low, 0, None) / np.diff(edges)[:, None]
+    return matrix
 
 
-def averages(values: Floats, times_s: NDArray[np.float64], starts_s: NDArray[np.float64]) -> Floats:
+def averages(values: Floats, times_s: Floats, starts_s: Floats) -> Floats:
     """Means over the windows, each frame weighted by how long it is shown in it."""
     sums = np.concatenate([np.zeros((1, values.shape[1])), np.cumsum(values * np.diff(times_s)[:, None], axis=0)])
 
-    def until(at_s: NDArray[np.float64]) -> NDArray[np.float64]:
+    def until(at_s: Floats) -> Floats:
         frame = np.clip(np.searchsorted(times_s, at_s, "right") - 1, 0, len(values) - 1)
-        shown: NDArray[np.float64] = sums[frame] + values[frame] * (at_s - times_s[frame])[:, None]
+        shown: Floats = sums[frame] + values[frame] * (at_s - times_s[frame])[:, None]
         return shown
 
     return ((until(starts_s + WINDOW_S) - until(starts_s)) / WINDOW_S).astype(np.float32)
@@ -141,7 +157,8 @@ def signs(values: Floats) -> NDArray[np.uint64]:
 
 
 def rms(values: Floats) -> Floats:
-    return np.sqrt((values**2).mean(axis=1))
+    found: Floats = np.sqrt((values**2).mean(axis=1))
+    return found
 
 
 def flat(luma: Floats, box: Box) -> NDArray[np.bool_]:
@@ -150,15 +167,18 @@ def flat(luma: Floats, box: Box) -> NDArray[np.bool_]:
     levels = np.clip(luma[:, top:bottom, left:right], 0, 255).astype(np.int64).reshape(len(luma), -1)
     counts = np.stack([np.bincount(picture, minlength=256) for picture in levels])
     sums = np.pad(np.cumsum(counts, axis=1), ((0, 0), (1, 0)))
-    crowded: NDArray[np.bool_] = (sums[:, FLAT_LEVELS:] - sums[:, :-FLAT_LEVELS]).max(axis=1) > FLAT_SHARE * levels.shape[1]
+    most = (sums[:, FLAT_LEVELS:] - sums[:, :-FLAT_LEVELS]).max(axis=1)
+    crowded: NDArray[np.bool_] = most > FLAT_SHARE * levels.shape[1]
     return crowded
 
 
 def compressed(changes: Floats) -> NDArray[np.int8]:
     """Whole numbers -127 ... 127 that grow with the root, as small changes need to be known more exactly."""
-    return (np.sign(changes) * np.sqrt(np.abs(changes) / COARSEST) * FINEST).round().astype(np.int8)
+    whole: NDArray[np.int8] = (np.sign(changes) * np.sqrt(np.abs(changes) / COARSEST) * FINEST).round().astype(np.int8)
+    return whole
 
 
 def expanded(changes: NDArray[np.int8]) -> Floats:
     whole = changes.astype(np.float32)
-    return np.sign(whole) * (whole / FINEST) ** 2 * np.float32(COARSEST)
+    found: Floats = np.sign(whole) * (whole / FINEST) ** 2 * np.float32(COARSEST)
+    return found

@@ -1,8 +1,8 @@
 """Which of the clips that have a hash in common do show the same: two clips laid over each other in time.
 
-A hash tells what a picture looks like, and two pieces of one shot look alike. So the pictures must also change alike: at
-the best offset, the correlation of their changes over the time they share has to be high. Where nothing moves there is
-nothing to tell two pieces apart by, and the picture alone decides.
+A hash tells what a picture looks like, and two pieces of one shot look alike. So the pictures must also change alike:
+at the best offset, the correlation of their changes over the time they share has to be high. Where nothing moves there
+is nothing to tell two pieces apart by, and the picture alone decides.
 """
 
 from collections.abc import Iterator
@@ -25,7 +25,7 @@ FEW = 3  # moments that are too few to tell by how they change
 ALIKE, CLEARLY_ALIKE = 13.0, 4.0  # mean bits that differ, of 64; strangers differ in 32, seldom in less than 18
 FOLLOWING = 20.0  # the same, where another clip of these two videos has shown that they go together, and how
 
-Numbers = NDArray[np.float64]
+Numbers = NDArray[Any]
 Packed = NDArray[np.uint64]  # two places in one number
 
 
@@ -86,7 +86,7 @@ def followers(clips: Clips, found: Twins, least: float) -> Iterator[tuple[tuple[
             if pair not in found:
                 offset = int(shift - firsts[a] + firsts[b])
                 where = offset if a < b else -offset
-                if overlap := laid_over(*(clips.of(c) for c in pair), least, True, where):
+                if overlap := laid_over(clips.of(pair[0]), clips.of(pair[1]), least, True, where):
                     yield pair, overlap
 
 

@@ -1,15 +1,15 @@
 """All pairs of 64-bit hashes within a Hamming distance, exactly, without comparing each with each.
 
-Cut the 64 bits into k blocks. Two hashes that differ in at most r bits agree on k - r blocks at least, so they meet when
-hashes are sorted by the right choice of k - r blocks; all choices are tried (Manku, Jain and Das Sarma, WWW 2007; the
-same pigeonhole as the multi-index hashing of Norouzi, Punjani and Fleet, CVPR 2012). More blocks mean more sorting and
-fewer strangers that meet by chance: k follows from the number of hashes.
+Cut the 64 bits into k blocks. Two hashes that differ in at most r bits agree on k - r blocks at least, so they meet
+when hashes are sorted by the right choice of k - r blocks; all choices are tried (Manku, Jain and Das Sarma, WWW 2007;
+the same pigeonhole as the multi-index hashing of Norouzi, Punjani and Fleet, CVPR 2012). More blocks mean more sorting
+and fewer strangers that meet by chance: k follows from the number of hashes.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import combinations
-from math import comb
+from itertools import combinations, pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,24 +47,23 @@ def near_pairs(hashes: Hashes, radius: int) -> Iterator[tuple[Places, Places]]:
             near = np.bitwise_count(differ) <= radius
             for mask in others:  # agreeing on an earlier choice too, the pair was given there
                 near &= (differ & mask) != 0
-            i, j = i[near], j[near]
-            if len(i):
-                yield np.minimum(i, j), np.maximum(i, j)
+            if near.any():
+                yield np.minimum(i, j)[near], np.maximum(i, j)[near]
 
 
 def best_cut(count: int, radius: int) -> int:
     """How many blocks cost least for so many hashes, if these are spread evenly."""
 
     def cost(k: int) -> float:
-        chance = 2.0 ** -(BITS * (k - radius) / k)
-        return comb(k, radius) * (count * SORTED + count * count / 2 * chance * COMPARED)
+        chance = math.exp2(-BITS * (k - radius) / k)
+        return math.comb(k, radius) * (count * SORTED + count * count / 2 * chance * COMPARED)
 
     return min(range(radius + 1, min(radius + 6, BITS) + 1), key=cost)
 
 
 def cut(k: int) -> list[Block]:
     edges = [round(BITS * n / k) for n in range(k + 1)]
-    return [Block(low, high) for low, high in zip(edges, edges[1:], strict=False)]
+    return [Block(low, high) for low, high in pairwise(edges)]
 
 
 def meeting(hashes: Hashes, blocks: Sequence[Block]) -> Iterator[tuple[Places, Places]]:

@@ -9,6 +9,7 @@ from typing import Any, ClassVar, cast
 from builder.conditions import Condition, parse
 from builder.records import Caption, Clip, Record, Score, Verdict
 from builder.stage import Item, Stage, execution, settings
+from builder.stages.dedupe import Twin
 
 DEFAULT_KEEP = (
     "text.area <= 0.02",
@@ -45,6 +46,7 @@ class Judge(Stage[Clip, Verdict]):
     def each(self, item: Item[Any]) -> Sequence[Verdict]:
         values = measured(item.joined)
         failed = tuple(text for condition in self.conditions for text in condition.failed(values))
+        failed += duplicate(item.find(Twin))
         return [Verdict(item.id, kept=not failed, failed=failed)]
 
 
@@ -61,6 +63,13 @@ class Select(Judge):
         missing = tuple(f"{table} has none" for table in self.tables if table not in item.joined)
         verdict = super().each(item)[0]
         return [Verdict(item.id, kept=verdict.kept and not missing, failed=missing + verdict.failed)]
+
+
+def duplicate(twin: Twin | None) -> tuple[str, ...]:
+    """Why a clip is left out for which another stands."""
+    if twin is None or twin.group == twin.clip_id:
+        return ()
+    return (f"duplicate of {twin.group}, which shows {twin.covered:.0%} of it",)
 
 
 def measured(joined: Mapping[str, Record]) -> dict[str, float]:

@@ -37,9 +37,7 @@ def close_together(seed: int, count: int, centres: int, flips: int) -> NDArray[n
     return hashes
 
 
-@given(
-    st.integers(0, 1 << 32), st.integers(0, 200), st.integers(1, 20), st.integers(0, 8), st.integers(0, 8)
-)
+@given(st.integers(0, 1 << 32), st.integers(0, 200), st.integers(1, 20), st.integers(0, 8), st.integers(0, 8))
 def test_it_finds_what_brute_force_finds(seed: int, count: int, centres: int, flips: int, radius: int) -> None:
     check(close_together(seed, count, centres, flips), radius)
 
