@@ -7,7 +7,7 @@ is nothing to tell two pieces apart by, and the picture alone decides.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import product
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -75,19 +75,20 @@ def twins(clips: Clips, radius: int, least: float) -> Twins:
 
 def followers(clips: Clips, found: Twins, least: float) -> Iterator[tuple[tuple[int, int], Overlap]]:
     """Twins at the offsets at which two videos are known to go together."""
-    members: dict[int, list[int]] = {}
-    for clip, video in enumerate(clips.videos.tolist()):
-        members.setdefault(video, []).append(clip)
-    firsts, videos = clips.firsts, clips.videos
+    firsts, ends, videos = clips.firsts, clips.firsts + np.diff(clips.bounds), clips.videos
+    order = np.lexsort((firsts, videos))
+    groups = np.split(order, np.flatnonzero(np.diff(videos[order])) + 1)
+    members = {int(videos[group[0]]): group for group in groups if len(group)}
     known = {(videos[a], videos[b], firsts[a] - firsts[b] + o.offset) for (a, b), o in found.items()}
-    for one, other, shift in sorted((u, v, s) for u, v, s in known if u != v):
-        for a, b in product(members[one], members[other]):
-            pair = min(a, b), max(a, b)
-            if pair not in found:
-                offset = int(shift - firsts[a] + firsts[b])
-                where = offset if a < b else -offset
-                if overlap := laid_over(clips.of(pair[0]), clips.of(pair[1]), least, True, where):
-                    yield pair, overlap
+    for one, other, shift in sorted((int(u), int(v), int(s)) for u, v, s in known if u != v):
+        theirs = members[other]
+        for a in members[one].tolist():
+            from_ = np.searchsorted(ends[theirs], firsts[a] - shift, "right")
+            to = np.searchsorted(firsts[theirs], ends[a] - shift)
+            for b in theirs[from_:to].tolist():
+                pair, where = (min(a, b), max(a, b)), int(shift - firsts[a] + firsts[b]) * (1 if a < b else -1)
+                if pair not in found and (o := laid_over(clips.of(pair[0]), clips.of(pair[1]), least, True, where)):
+                    yield pair, o
 
 
 # -- who may be a twin of whom
@@ -100,12 +101,8 @@ def candidates(clips: Clips, radius: int) -> list[tuple[int, int]]:
     who = np.unique(pack(which, np.concatenate([owners, owners])))  # by hash, then by clip
     bounds = np.searchsorted(who >> np.uint64(32), np.arange(len(hashes) + 1))
     owner = (who & np.uint64(0xFFFFFFFF)).astype(np.int64)
-    pairs, votes = np.zeros(0, np.uint64), np.zeros(0, np.int64)
-    for i, j in alike(hashes, radius):
-        for one, other in ((i, j), (j, i)):
-            for a, b in products(owner, bounds, one, other):
-                pairs, votes = counted(pairs, votes, a, b)
-    return preferred(pairs, votes)
+    sides = ((i, j) for one, other in alike(hashes, radius) for i, j in ((one, other), (other, one)))
+    return preferred(*counted(pair for i, j in sides for pair in products(owner, bounds, i, j)))
 
 
 def alike(hashes: NDArray[np.uint64], radius: int) -> Iterator[tuple[Places, Places]]:
@@ -133,14 +130,19 @@ def products(owner: Places, bounds: Places, one: Places, other: Places) -> Itera
         start = stop
 
 
-def counted(pairs: Packed, votes: Places, a: Places, b: Places) -> tuple[Packed, Places]:
-    """`pairs` with `votes`, and those of a and b that are two clips, each pair once."""
-    two = a != b
-    new, more = np.unique(pack(np.minimum(a, b)[two], np.maximum(a, b)[two]), return_counts=True)
-    if not len(pairs):
-        return new, more
-    together, which = np.unique(np.concatenate([pairs, new]), return_inverse=True)
-    return together, np.bincount(which, np.concatenate([votes, more])).astype(np.int64)
+def counted(portions: Iterator[tuple[Places, Places]]) -> tuple[Packed, Places]:
+    """Each pair a < b of two clips once, and how often it came."""
+    pairs, votes = np.zeros(0, np.uint64), np.zeros(0, np.int64)
+    waiting: list[Packed] = []
+    for a, b in chain(portions, [(np.zeros(MOST, np.int64),) * 2]):  # the last only makes those that wait count
+        two = a != b
+        waiting.append(pack(np.minimum(a, b)[two], np.maximum(a, b)[two]))
+        if sum(map(len, waiting)) >= MOST or len(a) == MOST:
+            new, more = np.unique(np.concatenate(waiting), return_counts=True)
+            pairs, which = np.unique(np.concatenate([pairs, new]), return_inverse=True)
+            votes = np.bincount(which, np.concatenate([votes, more])).astype(np.int64)
+            waiting = []
+    return pairs, votes
 
 
 def preferred(pairs: Packed, votes: Places) -> list[tuple[int, int]]:
@@ -201,17 +203,20 @@ def correlations(a: Moments, b: Moments, from_: Places, to: Places) -> Numbers:
     """At each offset 2 cov(a, b) / (var(a) + var(b)) of the changes over what is shared, from_ <= moment of a < to,
     with NOISE added to both sides: 1 where nothing changes."""
     left, right = expanded(a["changes"]), expanded(b["changes"])
-    shared, back = (to - from_)[:, None], to - (np.arange(1 - len(b), len(a)))
-    start = back - (to - from_)
-    sums = [until(left)[to] - until(left)[from_], until(right)[back] - until(right)[start]]
-    squares = [until(left**2)[to] - until(left**2)[from_], until(right**2)[back] - until(right**2)[start]]
-    spread = sum((square - total**2 / shared).sum(axis=1) for square, total in zip(squares, sums, strict=True))
-    common = along(left @ right.T) - (sums[0] * sums[1] / shared).sum(axis=1)
-    noise = NOISE**2 * CHANGES * shared[:, 0]
-    together: Numbers = (common + noise) / (spread / 2 + noise)
+    back = to - np.arange(1 - len(b), len(a))
+    shared = to - from_
+    sums, others = summed(left), summed(right)
+    sums, others = sums[to] - sums[from_], others[back] - others[back - shared]
+    within = (sums[:, :-1] ** 2 + others[:, :-1] ** 2).sum(axis=1) / shared
+    noise = NOISE**2 * CHANGES * shared
+    common = along(left @ right.T) - (sums[:, :-1] * others[:, :-1]).sum(axis=1) / shared
+    together: Numbers = (common + noise) / ((sums[:, -1] + others[:, -1] - within) / 2 + noise)
     return together
 
 
-def until(values: NDArray[Any]) -> Numbers:
-    """Sums of the first n rows, for every n from 0 on."""
-    return np.concatenate([np.zeros((1, values.shape[1])), np.cumsum(values, axis=0, dtype=np.float64)])
+def summed(changes: NDArray[Any]) -> Numbers:
+    """Sums of the first n rows, for every n from 0 on, and in a last column those of all their squares."""
+    sums = np.zeros((len(changes) + 1, CHANGES + 1))
+    np.cumsum(changes, axis=0, out=sums[1:, :-1])
+    np.cumsum((changes**2).sum(axis=1), out=sums[1:, -1])
+    return sums
