@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from builder.duplicates.describe import CHANGES, Moments, expanded
-from builder.duplicates.search import MOST, Places, near_pairs
+from builder.duplicates.search import MOST, Places, near_pairs, products
 
 CROWD = 32  # of the clips that share a hash, so many of the first are compared with all the others
 SUITORS = 64  # better clips that a clip is laid over, those first with which it has most hashes in common
@@ -22,7 +22,7 @@ LEAST_OVERLAP = 0.5  # of the shorter clip
 LEAST_TELLING = 0.25  # of the overlap
 NOISE = 2.0  # rms of changes that coding alone makes: changes this small count as none
 FEW = 3  # moments that are too few to tell by how they change
-ALIKE, CLEARLY_ALIKE = 13.0, 4.0  # mean bits that differ, of 64; strangers differ in 32, seldom in less than 18
+ALIKE, CLEARLY_ALIKE = 16.0, 4.0  # mean bits that differ, of 64; strangers differ in 32, seldom in less than 18
 FOLLOWING = 20.0  # the same, where another clip of these two videos has shown that they go together, and how
 
 Numbers = NDArray[Any]
@@ -101,8 +101,9 @@ def candidates(clips: Clips, radius: int) -> list[tuple[int, int]]:
     who = np.unique(pack(which, np.concatenate([owners, owners])))  # by hash, then by clip
     bounds = np.searchsorted(who >> np.uint64(32), np.arange(len(hashes) + 1))
     owner = (who & np.uint64(0xFFFFFFFF)).astype(np.int64)
-    sides = ((i, j) for one, other in alike(hashes, radius) for i, j in ((one, other), (other, one)))
-    return preferred(*counted(pair for i, j in sides for pair in products(owner, bounds, i, j)))
+    sides = (side for one, other in alike(hashes, radius) for side in ((one, other), (other, one)))
+    pairs = (pair for one, other in sides for pair in products(bounds, one, other, CROWD))
+    return preferred(*counted((owner[a], owner[b]) for a, b in pairs))
 
 
 def alike(hashes: NDArray[np.uint64], radius: int) -> Iterator[tuple[Places, Places]]:
@@ -111,23 +112,6 @@ def alike(hashes: NDArray[np.uint64], radius: int) -> Iterator[tuple[Places, Pla
         itself = np.arange(start, min(start + MOST, len(hashes)))
         yield itself, itself
     yield from near_pairs(hashes, radius)
-
-
-def products(owner: Places, bounds: Places, one: Places, other: Places) -> Iterator[tuple[Places, Places]]:
-    """The first CROWD owners of each hash of `one` with all owners of the hash of `other` beside it, in portions."""
-    few, all_ = np.minimum(np.diff(bounds)[one], CROWD), np.diff(bounds)[other]
-    ends = np.cumsum(few * all_)
-    start = 0
-    while start < len(one):
-        stop = max(start + 1, int(np.searchsorted(ends, (ends[start - 1] if start else 0) + MOST, "right")))
-        sizes = (few * all_)[start:stop]
-        nth = np.arange(sizes.sum()) - np.repeat(np.cumsum(sizes) - sizes, sizes)
-        wide = np.repeat(all_[start:stop], sizes)
-        yield (
-            owner[np.repeat(bounds[one[start:stop]], sizes) + nth // wide],
-            owner[np.repeat(bounds[other[start:stop]], sizes) + nth % wide],
-        )
-        start = stop
 
 
 def counted(portions: Iterator[tuple[Places, Places]]) -> tuple[Packed, Places]:

@@ -37,8 +37,19 @@ class Block:
 def near_pairs(hashes: Hashes, radius: int) -> Iterator[tuple[Places, Places]]:
     """Places (i, j), i < j, of all hashes that differ in at most `radius` bits, each pair once, in many small portions.
 
-    Takes about 50 bytes a hash, and time that grows with n log n and with the number of pairs that agree by chance.
+    Takes about 60 bytes a hash, and time that grows with n log n and with the number of pairs that agree by chance.
     """
+    order = np.argsort(hashes, kind="stable")
+    ranked = hashes[order]
+    bounds = np.flatnonzero(np.concatenate([[True], ranked[1:] != ranked[:-1], [True]])[: len(hashes) + 1])
+    yield from neighbours(order, ranked)
+    for one, other in distinct_pairs(ranked[bounds[:-1]], radius):
+        for i, j in products(bounds, one, other):
+            yield np.minimum(order[i], order[j]), np.maximum(order[i], order[j])
+
+
+def distinct_pairs(hashes: Hashes, radius: int) -> Iterator[tuple[Places, Places]]:
+    """Places of near pairs of hashes that are all different, each pair once."""
     blocks = cut(best_cut(len(hashes), radius))
     for chosen in combinations(range(len(blocks)), len(blocks) - radius):
         others = [blocks[b].mask for b in range(max(chosen)) if b not in chosen]
@@ -48,7 +59,7 @@ def near_pairs(hashes: Hashes, radius: int) -> Iterator[tuple[Places, Places]]:
             for mask in others:  # agreeing on an earlier choice too, the pair was given there
                 near &= (differ & mask) != 0
             if near.any():
-                yield np.minimum(i, j)[near], np.maximum(i, j)[near]
+                yield i[near], j[near]
 
 
 def best_cut(count: int, radius: int) -> int:
@@ -89,3 +100,17 @@ def neighbours(places: Places, keys: Hashes) -> Iterator[tuple[Places, Places]]:
         step += 1
         here = here[: np.searchsorted(here, len(keys) - step)]
         here = here[keys[here] == keys[here + step]]
+
+
+def products(bounds: Places, one: Places, other: Places, most: int = MOST) -> Iterator[tuple[Places, Places]]:
+    """Every place of a group of `one`, of its first `most`, with every place of the group of `other` beside it.
+
+    Group g has the places bounds[g] <= p < bounds[g + 1].
+    """
+    few, wide = np.minimum(np.diff(bounds)[one], most), np.diff(bounds)[other]
+    ends = np.cumsum(few * wide)
+    for start in range(0, int(ends[-1]) if len(ends) else 0, MOST):
+        nth = np.arange(start, min(start + MOST, int(ends[-1])))
+        pair = np.searchsorted(ends, nth, "right")
+        nth -= (ends - few * wide)[pair]
+        yield bounds[one[pair]] + nth // wide[pair], bounds[other[pair]] + nth % wide[pair]

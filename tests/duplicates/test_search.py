@@ -75,3 +75,14 @@ def test_portions_are_small_whatever_is_found(monkeypatch: pytest.MonkeyPatch) -
 def test_more_hashes_are_cut_finer() -> None:
     assert best_cut(100, 4) <= best_cut(1_000_000, 4) < best_cut(100_000_000, 4)
     assert all(best_cut(1000, radius) > radius for radius in range(12))
+
+
+def test_every_place_of_one_group_meets_every_place_of_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(search, "MOST", 7)
+    bounds, one, other = np.array([0, 3, 3, 8, 9]), np.array([0, 2, 1]), np.array([2, 3, 2])
+    portions = list(search.products(bounds, one, other))
+    assert max(len(rows) for rows, _ in portions) <= 7
+    met = [pair for rows, columns in portions for pair in zip(rows.tolist(), columns.tolist(), strict=True)]
+    assert met == [(a, b) for a in range(3) for b in range(3, 8)] + [(a, 8) for a in range(3, 8)]
+    few = [len(rows) for rows, _ in search.products(bounds, one, other, most=2)]
+    assert sum(few) == 2 * 5 + 2 * 1
