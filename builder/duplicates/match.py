@@ -23,7 +23,7 @@ LEAST_TELLING = 0.25  # of the overlap
 NOISE = 2.0  # rms of changes that coding alone makes: changes this small count as none
 FEW = 3  # moments that are too few to tell by how they change
 ALIKE, CLEARLY_ALIKE = 16.0, 4.0  # mean bits that differ, of 64; strangers differ in 32, seldom in less than 18
-FOLLOWING = 20.0  # the same, where another clip of these two videos has shown that they go together, and how
+FOLLOWING = 24.0  # the same, where another clip of these two videos has shown that they go together, and how
 
 Numbers = NDArray[Any]
 Packed = NDArray[np.uint64]  # two places in one number

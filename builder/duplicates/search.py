@@ -107,10 +107,11 @@ def products(bounds: Places, one: Places, other: Places, most: int = MOST) -> It
 
     Group g has the places bounds[g] <= p < bounds[g + 1].
     """
-    few, wide = np.minimum(np.diff(bounds)[one], most), np.diff(bounds)[other]
-    ends = np.cumsum(few * wide)
-    for start in range(0, int(ends[-1]) if len(ends) else 0, MOST):
+    wide = np.diff(bounds)[other]
+    sizes = np.minimum(np.diff(bounds)[one], most) * wide
+    ends = np.cumsum(sizes)
+    for start in range(0, int(sizes.sum()), MOST):
         nth = np.arange(start, min(start + MOST, int(ends[-1])))
-        pair = np.searchsorted(ends, nth, "right")
-        nth -= (ends - few * wide)[pair]
+        pair = np.searchsorted(ends, nth, "right") if ends[-1] > MOST else np.repeat(np.arange(len(sizes)), sizes)
+        nth -= (ends - sizes)[pair]
         yield bounds[one[pair]] + nth // wide[pair], bounds[other[pair]] + nth % wide[pair]
