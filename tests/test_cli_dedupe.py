@@ -21,6 +21,9 @@ kind = "folder"
 name = "mine"
 path = "../videos"
 license = "CC0-1.0"
+[detect]
+method = "fixed"
+seconds = 10
 [score]
 use = []
 [judge]

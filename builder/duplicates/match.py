@@ -7,7 +7,6 @@ is nothing to tell two pieces apart by, and the picture alone decides.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -117,16 +116,25 @@ def alike(hashes: NDArray[np.uint64], radius: int) -> Iterator[tuple[Places, Pla
 def counted(portions: Iterator[tuple[Places, Places]]) -> tuple[Packed, Places]:
     """Each pair a < b of two clips once, and how often it came."""
     pairs, votes = np.zeros(0, np.uint64), np.zeros(0, np.int64)
+    for many in gathered(portions):
+        new, more = np.unique(many, return_counts=True)
+        pairs, which = np.unique(np.concatenate([pairs, new]), return_inverse=True)
+        votes = np.bincount(which, np.concatenate([votes, more])).astype(np.int64)
+    return pairs, votes
+
+
+def gathered(portions: Iterator[tuple[Places, Places]]) -> Iterator[Packed]:
+    """Pairs of two clips in few portions, of about MOST."""
     waiting: list[Packed] = []
-    for a, b in chain(portions, [(np.zeros(MOST, np.int64),) * 2]):  # the last only makes those that wait count
+    size = 0
+    for a, b in portions:
         two = a != b
         waiting.append(pack(np.minimum(a, b)[two], np.maximum(a, b)[two]))
-        if sum(map(len, waiting)) >= MOST or len(a) == MOST:
-            new, more = np.unique(np.concatenate(waiting), return_counts=True)
-            pairs, which = np.unique(np.concatenate([pairs, new]), return_inverse=True)
-            votes = np.bincount(which, np.concatenate([votes, more])).astype(np.int64)
-            waiting = []
-    return pairs, votes
+        size += len(waiting[-1])
+        if size >= MOST:
+            yield np.concatenate(waiting)
+            waiting, size = [], 0
+    yield np.concatenate([np.zeros(0, np.uint64), *waiting])
 
 
 def preferred(pairs: Packed, votes: Places) -> list[tuple[int, int]]:
