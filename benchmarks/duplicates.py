@@ -4,7 +4,6 @@
     python benchmarks/duplicates.py copies FOLDER      made by: duplicate_corpus.py copies FOLDER VIDEO ...
     python benchmarks/duplicates.py videos FOLDER [--same 'dup_chair*' --same '*carphone*' ...]
     python benchmarks/duplicates.py cards CARDS.mp4    made by: duplicate_corpus.py cards CARDS.mp4
-    python benchmarks/duplicates.py scale [--clips 100000] [--moments 8]
 
 `search` compares with a blocked numpy popcount of each with each, timed on some rows and multiplied. `copies` and
 `videos` run `osd-build` on the folder. A copy counts as found if a clip of it is paired with a clip of the plain one of
@@ -28,7 +27,7 @@ import numpy as np
 from duplicate_corpus import CARD_FRAMES, CUT
 from numpy.typing import NDArray
 
-from builder.duplicates.describe import MOMENT, describe
+from builder.duplicates.describe import describe
 from builder.duplicates.match import Clips, Twins, twins
 from builder.duplicates.search import near_pairs
 from builder.frames import Timeline
@@ -97,8 +96,10 @@ def search(given: argparse.Namespace) -> None:
         expected, rows_s = timed(lambda h=hashes: popcount(h, ROWS, given.radius))
         brute_s = rows_s * len(hashes) / 2 / ROWS
         same = "as many" if checked == expected else f"{checked}: WRONG"
-        print(f"  {name:<30} {ours_s:6.2f} s {found:>10} pairs   brute force {brute_s:7.1f} s, {brute_s / ours_s:6.1f} x; "
-              f"of {ROWS} rows {expected} pairs, ours {same}")  # fmt: skip
+        print(
+            f"  {name:<30} {ours_s:6.2f} s {found:>10} pairs   brute force {brute_s:7.1f} s, {brute_s / ours_s:6.1f} x"
+        )
+        print(f"  {'':<30} of {ROWS} rows {expected} pairs, ours {same}")
     print(f"  peak memory {peak_mb()} MB")
 
 
@@ -183,27 +184,6 @@ def cards(given: argparse.Namespace) -> None:
         print(f"  {a} ~ {b} {overlap}")
 
 
-# -- scale
-def scale(given: argparse.Namespace) -> None:
-    """Clips of random moments, a fifth of them copies with some bits flipped."""
-    rng, size = np.random.default_rng(1), (given.clips, given.moments)
-    moments = np.zeros(size, MOMENT)
-    moments["middle"], moments["closer"] = rng.integers(0, 1 << 64, (2, *size), np.uint64)
-    moments["changes"], moments["telling"] = rng.integers(-40, 41, (*size, moments["changes"].shape[-1])), True
-    copied = given.clips // 5
-    moments[-copied:] = moments[:copied]
-    moments["middle"][-copied:] ^= np.uint64(1) << rng.integers(0, 64, (copied, given.moments), np.uint64)
-    bounds = np.arange(given.clips + 1) * given.moments
-    number = np.arange(given.clips)
-    clips = Clips(moments.ravel(), bounds, number // 10, number % 10 * given.moments)
-    before = peak_mb()
-    found, cpu_s = timed(lambda: twins(clips, Dedupe().radius, Dedupe().similarity))
-    print(
-        f"{given.clips} clips of {given.moments} moments, {copied} copies: {len(found)} pairs, {cpu_s:.1f} CPU-seconds"
-    )
-    print(f"memory {before} MB before, {peak_mb()} MB at most")
-
-
 def timed(work: Callable[[], Any]) -> tuple[Any, float]:
     before = time.process_time()
     return work(), time.process_time() - before
@@ -215,15 +195,13 @@ def peak_mb() -> int:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("search", "copies", "videos", "cards", "scale"))
+    parser.add_argument("what", choices=("search", "copies", "videos", "cards"))
     parser.add_argument("path", type=Path, nargs="?", default=Path())
     parser.add_argument("--count", type=int, default=1_000_000)
     parser.add_argument("--radius", type=int, default=4)
     parser.add_argument("--same", action="append", default=[])
-    parser.add_argument("--clips", type=int, default=100_000)
-    parser.add_argument("--moments", type=int, default=8)
     given = parser.parse_args()
-    ways = {"search": search, "copies": copies, "videos": videos, "cards": cards, "scale": scale}
+    ways = {"search": search, "copies": copies, "videos": videos, "cards": cards}
     ways[given.what](given)
 
 

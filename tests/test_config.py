@@ -68,7 +68,8 @@ def test_sections_that_are_left_out_have_defaults(run: Path) -> None:
     tables = [stage.table for _, stage in open_run(run).stages]
     assert tables[:7] == ["find", "admit", "fetch", "merge", "scan", "detect", "split"]
     assert tables[7:11] == ["score.text", "score.motion", "score.sharpness", "score.brightness"]
-    assert tables[11:] == ["judge", "caption.describe", "select", "plan", "pack"]
+    assert tables[11:13] == ["hash", "dedupe"]
+    assert tables[13:] == ["judge", "caption.describe", "select", "plan", "pack"]
 
 
 @pytest.mark.parametrize(
