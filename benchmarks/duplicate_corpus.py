@@ -4,7 +4,8 @@
     python benchmarks/duplicate_corpus.py cards OUT.mp4 --count 1000
 
 Of each video `--seconds` from `--start` on are copied, at most 480 pixels wide. Cards are one video of equally long
-scenes: black, one colour, fades of both, and titles of random words on one colour, some fading in, some rolling up.
+scenes: black, one colour, fades of it, and titles of random words on one colour or (a third) on a gradient or a
+vignette, some fading in, some rolling up.
 """
 
 import argparse
@@ -100,9 +101,16 @@ def scene(rng: random.Random, number: int) -> Iterator[Picture]:
         yield np.clip(grained, 0, 255).astype(np.uint8)
 
 
+def shade(rng: random.Random) -> NDArray[np.float32]:
+    """What a ground is multiplied with, (height, width, 1): nothing for most."""
+    across, down = np.meshgrid(np.linspace(-1, 1, CARD_SIZE[0]), np.linspace(-1, 1, CARD_SIZE[1]))
+    ways = [np.ones_like(down)] * 4 + [0.7 + 0.3 * down, 1 - 0.5 * np.hypot(across, down) / np.sqrt(2)]
+    return rng.choice(ways).astype(np.float32)[..., None]
+
+
 def titled(rng: random.Random, ground: list[int]) -> Picture:
     """One to six lines in the middle, of one font and size."""
-    picture = np.full((CARD_SIZE[1], CARD_SIZE[0], 3), ground, np.uint8)
+    picture = (shade(rng) * np.array(ground, np.float32)).astype(np.uint8)
     font = rng.choice((cv2.FONT_HERSHEY_DUPLEX, cv2.FONT_HERSHEY_TRIPLEX, cv2.FONT_HERSHEY_SCRIPT_COMPLEX))
     scale, lines = rng.uniform(0.5, 2.2), rng.randint(1, 6)
     ink = [0] * 3 if sum(ground) > 3 * 128 else rng.choice(([255] * 3, [255, 220, 80]))

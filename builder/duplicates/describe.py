@@ -27,7 +27,7 @@ FINEST, COARSEST = 127, 32 * 255 / 2  # a change of COARSEST, the largest there 
 
 BAR_LUMA, BAR_SHARE = 30, 0.4  # a bar is darker than that all the time; at each edge at most that much is one
 FLAT_LEVELS, FLAT_SHARE = 9, 0.55  # flat: so much of the picture within so many levels of 256
-FAINT = 4.0  # rms of the 64 frequencies: below it, noise decides their signs
+FAINT = 2.0  # median size of the 64 frequencies: below it, noise decides the signs of half of them
 
 MOMENT = np.dtype(
     [("middle", "<u8"), ("closer", "<u8"), ("telling", "?"), ("changes", "i1", (CHANGES,))]
@@ -60,7 +60,7 @@ def describe(thumbs: NDArray[np.uint8], times_s: Floats) -> Description:
     shown = np.searchsorted(times_s[:-1], starts_s + WINDOW_S / 2, "right") - 1
     moments = np.zeros(len(starts_s), MOMENT)
     moments["middle"], moments["closer"] = signs(middle), signs(closer)
-    moments["telling"] = ~flat(luma[shown], box) & (rms(middle) >= FAINT)
+    moments["telling"] = ~flat(luma[shown], box) & (np.median(np.abs(middle), axis=1) >= FAINT)
     moments["changes"] = compressed(middle[:, :CHANGES] - middle[:, :CHANGES].mean(axis=0))
     picture = (box[1] - box[0]) * (box[3] - box[2]) / (luma.shape[1] * luma.shape[2])
     return Description(moments, first_window(float(times_s[0])), picture)
@@ -154,11 +154,6 @@ def averages(values: Floats, times_s: Floats, starts_s: Floats) -> Floats:
 
 def signs(values: Floats) -> NDArray[np.uint64]:
     return np.packbits(values > 0, axis=1).view(">u8").ravel().astype(np.uint64)
-
-
-def rms(values: Floats) -> Floats:
-    found: Floats = np.sqrt((values**2).mean(axis=1))
-    return found
 
 
 def flat(luma: Floats, box: Box) -> NDArray[np.bool_]:

@@ -21,7 +21,8 @@ LEAST_OVERLAP = 0.5  # of the shorter clip
 LEAST_TELLING = 0.25  # of the overlap
 NOISE = 2.0  # rms of changes that coding alone makes: changes this small count as none
 FEW = 3  # moments that are too few to tell by how they change
-ALIKE, CLEARLY_ALIKE = 16.0, 4.0  # mean bits that differ, of 64; strangers differ in 32, seldom in less than 18
+ALIKE = 16.0  # mean bits that differ, of 64; strangers differ in 32, seldom in less than 18
+CLEARLY_ALIKE = 6.0  # the same, where nothing moves
 FOLLOWING = 24.0  # the same, where another clip of these two videos has shown that they go together, and how
 
 Numbers = NDArray[Any]
@@ -164,9 +165,10 @@ def laid_over(a: Moments, b: Moments, least: float, apart: bool, where: int | No
     if not enough.any():
         return None
     bits, telling = distances(a, b)
-    correlation = correlations(a, b, from_, to)
+    correlation, moving = correlations(a, b, from_, to)
     enough &= telling >= np.maximum(1, LEAST_TELLING * shared)
-    alike = (bits <= (ALIKE if where is None else FOLLOWING)) & (correlation >= least) & (apart | (shared > FEW))
+    limit = np.where(moving, ALIKE if where is None else FOLLOWING, CLEARLY_ALIKE)
+    alike = (bits <= limit) & (correlation >= least) & (apart | (shared > FEW))
     good = np.flatnonzero(enough & (alike | ((bits <= CLEARLY_ALIKE) & (shared <= FEW) & apart)))
     if not len(good):
         return None
@@ -191,9 +193,9 @@ def distances(a: Moments, b: Moments) -> tuple[Numbers, Numbers]:
     return np.min(bits, axis=0) / np.maximum(telling, 1), telling
 
 
-def correlations(a: Moments, b: Moments, from_: Places, to: Places) -> Numbers:
+def correlations(a: Moments, b: Moments, from_: Places, to: Places) -> tuple[Numbers, NDArray[np.bool_]]:
     """At each offset 2 cov(a, b) / (var(a) + var(b)) of the changes over what is shared, from_ <= moment of a < to,
-    with NOISE added to both sides: 1 where nothing changes."""
+    with NOISE added to both sides, so 1 where nothing changes; and whether more than NOISE does."""
     left, right = expanded(a["changes"]), expanded(b["changes"])
     back = to - np.arange(1 - len(b), len(a))
     shared = to - from_
@@ -202,8 +204,8 @@ def correlations(a: Moments, b: Moments, from_: Places, to: Places) -> Numbers:
     within = (sums[:, :-1] ** 2 + others[:, :-1] ** 2).sum(axis=1) / shared
     noise = NOISE**2 * CHANGES * shared
     common = along(left @ right.T) - (sums[:, :-1] * others[:, :-1]).sum(axis=1) / shared
-    together: Numbers = (common + noise) / ((sums[:, -1] + others[:, -1] - within) / 2 + noise)
-    return together
+    spread = (sums[:, -1] + others[:, -1] - within) / 2
+    return (common + noise) / (spread + noise), spread > noise
 
 
 def summed(changes: NDArray[Any]) -> Numbers:
