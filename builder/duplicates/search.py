@@ -107,8 +107,8 @@ def products(bounds: Places, one: Places, other: Places, most: int = MOST) -> It
 
     Group g has the places bounds[g] <= p < bounds[g + 1].
     """
-    wide = np.diff(bounds)[other]
-    sizes = np.minimum(np.diff(bounds)[one], most) * wide
+    wide = bounds[other + 1] - bounds[other]
+    sizes = np.minimum(bounds[one + 1] - bounds[one], most) * wide
     ends = np.cumsum(sizes)
     for start in range(0, int(sizes.sum()), MOST):
         nth = np.arange(start, min(start + MOST, int(ends[-1])))
