@@ -12,7 +12,7 @@ from builder.stages.dedupe import Twin
 from builder.storage import Storage
 from builder.table import Table
 from command_line import WRONG, osd_build
-from footage import drifting
+from drifting_clips import drifting
 
 BUILD = """
 name = "copies"

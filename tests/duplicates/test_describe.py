@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from builder.duplicates.describe import CHANGES, Description, compressed, describe, expanded
-from footage import Thumbs, altered, drifting, seen, small
+from drifting_clips import Thumbs, altered, drifting, seen, small
 
 GREY = np.array([[0.3, 0.59, 0.11]] * 3)
 SEPIA = np.array([[0.393, 0.769, 0.189], [0.349, 0.686, 0.168], [0.272, 0.534, 0.131]])

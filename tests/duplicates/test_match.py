@@ -5,7 +5,7 @@ import pytest
 
 from builder.duplicates import match
 from builder.duplicates.match import Overlap, candidates, laid_over, twins
-from footage import clips, drifting, seen
+from drifting_clips import clips, drifting, seen
 
 RADIUS, LEAST = 6, 0.7
 

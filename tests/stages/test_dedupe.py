@@ -11,7 +11,7 @@ from builder.stage import Context, Item
 from builder.stages.dedupe import Dedupe, Twin
 from builder.stages.hash import Hash, Hashes
 from builder.stages.judge import Judge
-from footage import drifting, seen
+from drifting_clips import drifting, seen
 from sample_clips import VIDEOS, Sample, made, sample
 
 VIDEO = SourceVideo(
