@@ -24,7 +24,8 @@ class Twin(Record):
     """Which clip stands for this one: `group` is the clip that is kept of those that show the same, often itself.
 
     `similarity` is the share of equal bits in the hashes of the two, 0.5 chance ... 1 same; `correlation` tells how
-    alike they change, 0 not ... 1 same; `covered` how much of this clip those kept in its place show, 0 ... 1.
+    alike they change, 0 not ... 1 same; `covered` how much of this clip those kept in its place show, 0 ... 1. `better`
+    are all better clips that alone show enough of it, kept or not, the best first.
     """
 
     KEY: ClassVar[str] = "clip_id"
@@ -33,6 +34,7 @@ class Twin(Record):
     similarity: float = 1.0
     correlation: float = 1.0
     covered: float = 1.0
+    better: tuple[str, ...] = ()
 
 
 @settings
@@ -66,18 +68,26 @@ class Dedupe(Stage[Hashes, Twin]):
         return row.digest()
 
     def batch(self, items: Sequence[Item[Hashes]]) -> list[Sequence[Twin] | Failure]:
+        import numpy as np
+
         from builder.duplicates.choose import choose
         from builder.duplicates.match import twins
+        from builder.duplicates.search import BITS
 
         ranked = sorted(items, key=rank)
         clips = columns([item.row for item in ranked])
-        chosen = choose(clips, twins(clips, self.radius, self.similarity), self.covered)
-        found = {item.id: Twin(item.id, item.id) for item in items}
+        found = twins(clips, self.radius, self.similarity)
+        chosen, lengths = choose(clips, found, self.covered), np.diff(clips.bounds)
+        better: dict[int, list[str]] = {}
+        for (a, b), overlap in sorted(found.items()):
+            if overlap.shared >= self.covered * lengths[b]:
+                better.setdefault(b, []).append(ranked[a].id)
+        rows = {item.id: Twin(item.id, item.id, better=tuple(better.get(n, ()))) for n, item in enumerate(ranked)}
         for clip, choice in chosen.items():
-            alike, name = choice.overlap, ranked[clip].id
-            similarity = 1 - alike.bits / 64
-            found[name] = Twin(name, ranked[choice.kept].id, similarity, alike.correlation, choice.covered)
-        return [[found[item.id]] for item in items]
+            alike, row = choice.overlap, rows[ranked[clip].id]
+            stands, similarity = ranked[choice.kept].id, 1 - alike.bits / BITS
+            rows[row.id] = Twin(row.id, stands, similarity, alike.correlation, choice.covered, row.better)
+        return [[rows[item.id]] for item in items]
 
 
 def rank(item: Item[Any]) -> Rank:

@@ -79,6 +79,13 @@ def test_a_better_clip_that_comes_later_changes_the_rows_of_its_group_only() -> 
     assert all(again[name] == before[name] for name in before)
 
 
+def test_all_better_twins_are_told_whoever_is_kept() -> None:
+    sizes = {"a": 3_000_000, "b": 2_000_000, "c": 1_000_000}
+    items = [item(name, video=replace(VIDEO, size_bytes=size)) for name, size in sizes.items()]
+    rows = [row for [row] in Dedupe().batch([*items, item("d", seed=2)])]
+    assert [row.better for row in rows] == [(), ("a",), ("a", "b"), ()]
+
+
 def test_the_order_of_arrival_does_not_matter() -> None:
     items = [item("a"), item("b", seed=2), item("c"), item("d", seed=2)]
     assert groups(*items) == groups(*items[::-1])
