@@ -21,7 +21,7 @@ def drifting(seed: int, seconds: float = 4.0, fps: float = FPS) -> tuple[Thumbs,
     """Two layers of blobs that slide over each other at speeds that change: a shot like no other. Full size."""
     rng = np.random.default_rng(seed)
     layers = [
-        cv2.resize(rng.integers(0, 256, (6, 10, 3), np.uint8), (960, 540), interpolation=cv2.INTER_CUBIC) for _ in "ab"
+        cv2.resize(rng.integers(0, 256, (14, 24, 3), np.uint8), (960, 540), interpolation=cv2.INTER_CUBIC) for _ in "ab"
     ]
     speeds, phases = rng.uniform(0.5, 2.0, 4), rng.uniform(0, 6, 4)
     times = np.arange(round(seconds * fps) + 1) / fps

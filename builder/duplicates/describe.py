@@ -26,7 +26,8 @@ CHANGES = 16  # lowest frequencies whose changes are kept
 FINEST, COARSEST = 127, 32 * 255 / 2  # a change of COARSEST, the largest there can be, is kept as FINEST
 
 BAR_LUMA, BAR_SHARE = 30, 0.4  # a bar is darker than that all the time; at each edge at most that much is one
-FLAT_LEVELS, FLAT_SHARE = 9, 0.55  # flat: so much of the picture within so many levels of 256
+FLAT_LEVELS, FLAT_SHARE = 9, 0.55  # plain: so much of the picture within so many levels of 256,
+EVEN_LEVELS, EVEN_SHARE = 4.0, 0.87  # or so much of it with a Laplacian of at most that
 FAINT = 2.0  # median size of the 64 frequencies: below it, noise decides the signs of half of them
 
 MOMENT = np.dtype(
@@ -49,7 +50,7 @@ def describe(thumbs: NDArray[np.uint8], times_s: Floats) -> Description:
     """One MOMENT for every multiple of STEP_S, of the video's own time, at which a window lies in the clip.
 
     `thumbs` are RGB (n, height, width, 3), `times_s` the n + 1 moments at which they begin and the last one ends.
-    `telling` is False where the picture is flat or faint: there the hashes say nothing. `changes` are the lowest
+    `telling` is False where the picture is plain or faint: there the hashes say nothing. `changes` are the lowest
     frequencies less their mean over the clip, as `compressed` keeps them.
     """
     luma: Floats = (thumbs.reshape(-1, 3) @ LUMA).reshape(thumbs.shape[:3])
@@ -60,7 +61,7 @@ def describe(thumbs: NDArray[np.uint8], times_s: Floats) -> Description:
     shown = np.searchsorted(times_s[:-1], starts_s + WINDOW_S / 2, "right") - 1
     moments = np.zeros(len(starts_s), MOMENT)
     moments["middle"], moments["closer"] = signs(middle), signs(closer)
-    moments["telling"] = ~flat(luma[shown], box) & (np.median(np.abs(middle), axis=1) >= FAINT)
+    moments["telling"] = ~plain(luma[shown], box) & (np.median(np.abs(middle), axis=1) >= FAINT)
     moments["changes"] = compressed(middle[:, :CHANGES] - middle[:, :CHANGES].mean(axis=0))
     picture = (box[1] - box[0]) * (box[3] - box[2]) / (luma.shape[1] * luma.shape[2])
     return Description(moments, first_window(float(times_s[0])), picture)
@@ -156,15 +157,17 @@ def signs(values: Floats) -> NDArray[np.uint64]:
     return np.packbits(values > 0, axis=1).view(">u8").ravel().astype(np.uint64)
 
 
-def flat(luma: Floats, box: Box) -> NDArray[np.bool_]:
-    """Where one grey level, give or take, fills more than FLAT_SHARE of the picture."""
+def plain(luma: Floats, box: Box) -> NDArray[np.bool_]:
+    """Where most of the picture is a ground for the rest: of one grey level, give or take, or shaded evenly."""
     top, bottom, left, right = (round(edge) for edge in box)
-    levels = np.clip(luma[:, top:bottom, left:right], 0, 255).astype(np.int64).reshape(len(luma), -1)
-    counts = np.stack([np.bincount(picture, minlength=256) for picture in levels])
+    inside = luma[:, top:bottom, left:right]
+    counts = np.stack([np.bincount(picture.ravel(), minlength=256) for picture in inside.astype(np.int64)])
     sums = np.pad(np.cumsum(counts, axis=1), ((0, 0), (1, 0)))
     most = (sums[:, FLAT_LEVELS:] - sums[:, :-FLAT_LEVELS]).max(axis=1)
-    crowded: NDArray[np.bool_] = most > FLAT_SHARE * levels.shape[1]
-    return crowded
+    around = inside[:, :-2, 1:-1] + inside[:, 2:, 1:-1] + inside[:, 1:-1, :-2] + inside[:, 1:-1, 2:]
+    even = (np.abs(4 * inside[:, 1:-1, 1:-1] - around) <= EVEN_LEVELS).mean(axis=(1, 2))
+    found: NDArray[np.bool_] = (most > FLAT_SHARE * inside[0].size) | (even > EVEN_SHARE)
+    return found
 
 
 def compressed(changes: Floats) -> NDArray[np.int8]:
