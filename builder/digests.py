@@ -28,8 +28,8 @@ def utc_now() -> str:
 
 
 def short_hash(value: Any) -> str:
-    """16 hex digits over a JSON-able value (tuples count as lists); floats by their shortest exact form."""
-    return hashlib.blake2b(json.dumps(value, sort_keys=True).encode(), digest_size=8).hexdigest()
+    """16 hex digits over a JSON-able value (tuples count as lists, bytes too); floats by their shortest exact form."""
+    return hashlib.blake2b(json.dumps(value, sort_keys=True, default=bytes.hex).encode(), digest_size=8).hexdigest()
 
 
 def content_id(sha256: str) -> str:

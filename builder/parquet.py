@@ -23,6 +23,7 @@ ARROW: dict[Any, pa.DataType] = {
     int: pa.int64(),
     float: pa.float64(),
     bool: pa.bool_(),
+    bytes: pa.binary(),
     tuple[str, ...]: pa.list_(pa.string()),
     tuple[int, ...]: pa.list_(pa.int64()),
     tuple[float, ...]: pa.list_(pa.float64()),

@@ -22,6 +22,7 @@ from builder.stage import Context, Stage
 from builder.stages import STAGES, Step
 from builder.stages.admit import Admit
 from builder.stages.caption import Captioner
+from builder.stages.dedupe import Dedupe
 from builder.stages.detect import Detector
 from builder.stages.find import Source
 from builder.stages.judge import DEFAULT_KEEP, Judge, Override, Select
@@ -106,6 +107,8 @@ class Run:
         """Every stage of this run with its verb, in order."""
         self._check_sections()
         found = [(step.verb, stage) for step in STAGES for stage in self._instances(step)]
+        if any(isinstance(stage, Dedupe) and not stage.on for _, stage in found):
+            found = [(verb, stage) for verb, stage in found if stage.name not in ("hash", "dedupe")]
         tables = {name: tuple(s.table for _, s in found if s.name == name) for name in KINDS}
         earlier = [[s for _, s in found[:n]] for n in range(len(found))]
         wired = [(verb, wire(stage, tables, before)) for (verb, stage), before in zip(found, earlier, strict=True)]

@@ -42,6 +42,10 @@ method = "auto"             # or content, adaptive (PySceneDetect's), transnet, 
 min_s = 1.0                 # shorter shots are left out
 max_s = 20.0                # longer shots are cut into equal clips
 
+[dedupe]                    # of clips that show the same the best is kept
+on = true
+covered = 0.5               # leave a clip out if better ones show so much of it
+
 [filter]                    # measure once, decide often: changing a line computes no score again
 keep = [                    # what a line costs: osd-build filter RUN --dry-run
 {conditions}]

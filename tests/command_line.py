@@ -1,4 +1,5 @@
-"""osd-build as a user runs it, and small runs for it. SETTINGS leave out what is slow: reading text, the classifier."""
+"""osd-build as a user runs it, and small runs for it. SETTINGS leave out what is slow (reading text, the classifier),
+and let videos be alike, as those made here are."""
 
 import csv
 import hashlib
@@ -29,6 +30,8 @@ license = "CC0-1.0"
 min_s = 0.2
 [score]
 use = ["motion", "brightness"]
+[dedupe]
+on = false
 [filter]
 keep = ["motion.flow >= 0", "brightness.mean >= 0"]
 [caption.describe]

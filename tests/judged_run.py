@@ -9,6 +9,7 @@ from typing import Any
 from builder.layout import Layout, bucket
 from builder.query import Inputs
 from builder.records import Caption, Clip, Failure, Record, Scanned, Score, SourceVideo, Verdict
+from builder.stages.dedupe import Twin
 from builder.stages.judge import Judge
 from builder.stages.rank import Threshold
 from builder.storage import Storage
@@ -27,15 +28,6 @@ class TextScore(Score):
 @dataclass(frozen=True, slots=True)
 class MotionScore(Score):
     flow: float
-
-
-@dataclass(frozen=True, slots=True)
-class Twin(Record):
-    """As a stage that finds near-duplicates writes it."""
-
-    KEY = "clip_id"
-    clip_id: str
-    twin_of: str = ""
 
 
 RECORDS: Mapping[str, type[Record]] = {

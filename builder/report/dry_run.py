@@ -11,7 +11,7 @@ from builder.figures import as_count, as_duration
 from builder.pipeline import Run
 from builder.query import Inputs
 from builder.rules import Rule, presets
-from builder.stages.judge import TWIN, Judge, duplicates
+from builder.stages.judge import Judge, duplicates
 from builder.stages.rank import Rank
 from builder.values import CLIPS, FACTS, gather
 
@@ -77,7 +77,7 @@ def counted(judge: Judge, inputs: Inputs, rules: Sequence[Rule]) -> dict[str, An
     fails = {str(n): rule.fails() for n, rule in enumerate(rules)}
     if judge.twins:
         frame = frame.join(duplicates(inputs, judge.twins), on="clip_id", how="left")
-        fails["twin"] = pl.col(TWIN).is_not_null()
+        fails["twin"] = pl.col("group").is_not_null()
     frame = frame.with_columns(found.alias(f"fails {name}") for name, found in fails.items())
     wrong = pl.sum_horizontal(pl.lit(0), *(pl.col(f"fails {name}").cast(pl.Int32) for name in fails))
     lacking = [rule.lacks() for rule in rules] or [pl.lit(value=False)]

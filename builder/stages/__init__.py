@@ -6,9 +6,11 @@ from typing import Any
 from builder.stage import Stage
 from builder.stages.admit import Admit
 from builder.stages.caption import Captioner
+from builder.stages.dedupe import Dedupe
 from builder.stages.detect import Detector
 from builder.stages.fetch import Fetch
 from builder.stages.find import Find
+from builder.stages.hash import Hash
 from builder.stages.judge import Judge, Select
 from builder.stages.match import Match
 from builder.stages.merge import Merge
@@ -38,6 +40,8 @@ STAGES = (
     Step("split", Detector, plugins="detectors"),
     Step("split", Split),
     Step("filter", Scorer, plugins="scorers"),
+    Step("filter", Hash),
+    Step("filter", Dedupe),
     Step("filter", Rank),
     Step("filter", Judge),
     Step("caption", Captioner, plugins="captioners"),

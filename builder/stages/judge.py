@@ -28,7 +28,6 @@ DEFAULT_KEEP = (
     "sharpness.laplacian >= 15",
     "brightness.mean in 15..240",
 )
-TWIN = "twin_of"  # the column of a table of near-duplicates that names the clip kept instead; empty for that one
 
 
 @settings
@@ -136,7 +135,11 @@ class Judge(Query[Any, Verdict]):
         """What speaks against a clip beside the conditions, by id: its better twin."""
         if not self.twins:
             return {}
-        return {clip: [f"duplicate of {twin}"] for clip, twin in duplicates(inputs, self.twins).collect().iter_rows()}
+        twins = duplicates(inputs, self.twins).collect()
+        return {
+            clip: [f"duplicate of {group}, which shows {covered:.0%} of it"]
+            for clip, group, covered in twins.iter_rows()
+        }
 
 
 @settings
@@ -168,10 +171,10 @@ class Select(Judge):
 
 
 def duplicates(inputs: Inputs, table: str) -> "pl.LazyFrame":
-    """The clips that have a better twin: `clip_id`, and the twin's id."""
+    """The clips for which others stand: `clip_id`, and of `builder.stages.dedupe.Twin` the `group` and `covered`."""
     import polars as pl
 
-    return inputs.frame(table).filter(pl.col(TWIN) != "").select("clip_id", TWIN)
+    return inputs.frame(table).filter(pl.col("group") != pl.col("clip_id")).select("clip_id", "group", "covered")
 
 
 def absence(inputs: Inputs, tables: Mapping[str, str]) -> Callable[[str, str], str]:

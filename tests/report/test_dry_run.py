@@ -215,7 +215,7 @@ def test_a_clip_is_found_by_any_beginning_that_is_its_own(folder: Path) -> None:
 def test_near_duplicates_are_counted_like_a_condition(tmp_path: Path) -> None:
     rows = [clip(name, seconds=seconds) for name, seconds in (("a", 4.0), ("b", 4.0), ("c", 1.0))]
     write(tmp_path, "split", rows)
-    write(tmp_path, "dedupe", [Twin(row.clip_id, "" if n == 0 else rows[0].clip_id) for n, row in enumerate(rows)])
+    write(tmp_path, "dedupe", [Twin(row.clip_id, rows[0].clip_id) for row in rows])
     judge = Judge(keep=("duration_s >= 2",), twins="dedupe")
     row = counted(judge, inputs(tmp_path, judge), judge.rules)
     assert (row["kept"], row["fails twin"], row["alone twin"], row["alone 0"]) == (1, 2, 1, 0)

@@ -116,9 +116,10 @@ def test_a_percentile_is_read_from_the_ranks(run: Path) -> None:
 
 
 def test_a_near_duplicate_is_left_out_for_its_twin(run: Path) -> None:
-    write(run, "dedupe", [Twin(clip_id("a")), Twin(clip_id("b"), twin_of=clip_id("a")), Twin(clip_id("c"))])
+    write(run, "dedupe", [Twin(clip_id(n), clip_id(group), covered=0.8) for n, group in ("aa", "ba", "cc")])
     found = verdicts(run, judge("motion.flow <= 0.5", twins="dedupe"))
-    assert (found["a"], found["b"]) == ((), (f"duplicate of {clip_id('a')}", "motion.flow 1 is not <= 0.5"))
+    twin = f"duplicate of {clip_id('a')}, which shows 80% of it"
+    assert (found["a"], found["b"]) == ((), (twin, "motion.flow 1 is not <= 0.5"))
 
 
 def test_a_malformed_condition_is_refused_at_once() -> None:

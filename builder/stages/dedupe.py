@@ -1,0 +1,115 @@
+"""Dedupe: find clips that show the same, and say which of them stands for all. Sees the whole table; `judge` leaves the
+others out."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+
+from pydantic import Field
+
+from builder.digests import short_hash
+from builder.licenses import license_of
+from builder.records import Failure, Record, Scanned, SourceVideo
+from builder.stage import Item, Resources, Stage, execution, settings
+from builder.stages.hash import Hashes
+
+if TYPE_CHECKING:
+    from builder.duplicates.match import Clips
+
+Rank = tuple[float, float, tuple[int, bool, bool, bool], str]
+
+
+@dataclass(frozen=True, slots=True)
+class Twin(Record):
+    """Which clip stands for this one: `group` is the clip that is kept of those that show the same, often itself.
+
+    `similarity` is the share of equal bits in the hashes of the two, 0.5 chance ... 1 same; `correlation` tells how
+    alike they change, 0 not ... 1 same; `covered` how much of this clip those kept in its place show, 0 ... 1. `better`
+    are all better clips that alone show enough of it, kept or not, the best first.
+    """
+
+    KEY: ClassVar[str] = "clip_id"
+    clip_id: str
+    group: str
+    similarity: float = 1.0
+    correlation: float = 1.0
+    covered: float = 1.0
+    better: tuple[str, ...] = ()
+
+
+@settings
+class Dedupe(Stage[Hashes, Twin]):
+    """Clips show the same if their hashes do, to `radius` of 64 bits, and they change alike, with a correlation of
+    `similarity`. The best is kept: most pixels, then bytes a second of its video, then the licence that allows most.
+    A clip is left out if better ones show `covered` of it. With `on = false` nothing is looked for."""
+
+    name: ClassVar[str] = "dedupe"
+    reads: ClassVar[str] = "hash"
+    writes: ClassVar[type[Twin]] = Twin
+    grain: ClassVar[str] = "clip"
+    whole: ClassVar[bool] = True
+    needs: ClassVar[Resources] = Resources(memory_bytes=4 << 30)
+
+    on: bool = execution(default=True)  # decides whether there is a table, not what is in it
+    radius: Annotated[int, Field(ge=0, le=8)] = 6
+    similarity: Annotated[float, Field(gt=0, le=1)] = 0.7
+    covered: Annotated[float, Field(gt=0, le=1)] = 0.5
+
+    @property
+    def joins(self) -> tuple[str, ...]:
+        return ("scan", "merge")
+
+    def digest(self, row: Record) -> str:
+        """Short, as it is asked for three times a clip: what `rank` looks at."""
+        if isinstance(row, Scanned):
+            return short_hash([row.width, row.height, row.duration_s])
+        if isinstance(row, SourceVideo):
+            return short_hash([row.size_bytes, row.license, row.license_url])
+        return row.digest()
+
+    def batch(self, items: Sequence[Item[Hashes]]) -> list[Sequence[Twin] | Failure]:
+        import numpy as np
+
+        from builder.duplicates.choose import choose
+        from builder.duplicates.match import twins
+        from builder.duplicates.search import BITS
+
+        ranked = sorted(items, key=rank)
+        clips = columns([item.row for item in ranked])
+        found = twins(clips, self.radius, self.similarity)
+        chosen, lengths = choose(clips, found, self.covered), np.diff(clips.bounds)
+        better: dict[int, list[str]] = {}
+        for (a, b), overlap in sorted(found.items()):
+            if overlap.shared >= self.covered * lengths[b]:
+                better.setdefault(b, []).append(ranked[a].id)
+        rows = {item.id: Twin(item.id, item.id, better=tuple(better.get(n, ()))) for n, item in enumerate(ranked)}
+        for clip, choice in chosen.items():
+            alike, row = choice.overlap, rows[ranked[clip].id]
+            stands, similarity = ranked[choice.kept].id, 1 - alike.bits / BITS
+            rows[row.id] = Twin(row.id, stands, similarity, alike.correlation, choice.covered, row.better)
+        return [[rows[item.id]] for item in items]
+
+
+def rank(item: Item[Any]) -> Rank:
+    """The best first: pixels of picture, without bars; bytes a second of the source; then what the licence allows."""
+    scan, video, row = item.get(Scanned), item.get(SourceVideo), item.row
+    terms = license_of(video.license, video.license_url)
+    barred = terms.commercial != "yes", terms.share_alike != "no", terms.attribution != "no"
+    pixels = scan.width * scan.height * row.picture
+    return -pixels, -video.size_bytes / scan.duration_s, (len(terms.barriers()), *barred), row.clip_id
+
+
+def columns(rows: Sequence[Hashes]) -> "Clips":
+    import numpy as np
+
+    from builder.duplicates.describe import MOMENT
+    from builder.duplicates.match import Clips
+
+    lengths = np.array([len(row.moments) // MOMENT.itemsize for row in rows], np.int64)
+    numbers = {video: n for n, video in enumerate(dict.fromkeys(row.video_id for row in rows))}
+    return Clips(
+        moments=np.frombuffer(b"".join(row.moments for row in rows), MOMENT),
+        bounds=np.concatenate([[0], np.cumsum(lengths)]),
+        videos=np.array([numbers[row.video_id] for row in rows], np.int64),
+        firsts=np.array([row.first for row in rows], np.int64),
+    )
