@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from builder.records import Clip, Scanned, SourceVideo
+from builder.records import Scanned, SourceVideo
 from builder.stage import Context, Item
-from builder.stages.dedupe import Dedupe, Twin
+from builder.stages.dedupe import Dedupe
 from builder.stages.hash import Hash, Hashes
 from drifting_clips import drifting, seen
 from sample_clips import VIDEOS, Sample, made, sample
