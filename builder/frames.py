@@ -12,7 +12,8 @@ from builder.storage import Storage
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from builder.media.evidence import Evidence, Strip
+    from builder.media.evidence import Evidence
+    from builder.media.strip import Strip
 
 
 class Footage:
@@ -121,7 +122,7 @@ class Frames(Footage):
 @lru_cache(maxsize=2)
 def open_strip(storage: Storage, name: str) -> "Strip":
     """Kept open while the clips of one video pass by; files are named by their content, so they never change."""
-    from builder.media.evidence import Strip
+    from builder.media.strip import Strip
 
     return Strip(intact(storage, name))
 

@@ -29,7 +29,7 @@ kind = "folder"
 name = "other"
 path = "more"
 [score]
-use = ["motion", "sharpness"]
+use = ["motion", "sharpness", "flicker"]
 """
 PUBLISHED = {"seed", "panda-70m", "open-sora-1.2", "open-sora-plan-1.3", "easyanimate"}
 
@@ -117,7 +117,7 @@ def test_of_one_source_its_own_conditions_hold_instead(config: Path) -> None:
         ('[filter]\noverrides = {}\n', "[filter] has no key 'overrides'"),
         ('[judge]\nkeep = []\n', "line 11: no section [judge]; what it held is in [filter] now; allowed: "),
         ('[rank]\n', "no section [rank]; allowed: "),
-        ('[filter]\nkeep = ["motion > 1"]\n', "'motion'; there are: motion.flow, motion.camera, motion.static"),
+        ('[filter]\nkeep = ["motion > 1"]\n', "'motion'; there are: motion.flow, motion.camera, motion."),
         ('[filter]\nkeep = ["source > 1"]\n', "'source' is a text: compare it by == "),
         ('[filter]\nkeep = ["fps == high"]\n', "'fps' is a number: compare it by a number or a percentile"),
         ('[filter]\nkeep = ["caption-describe.words > 1"]\n', "nothing measures 'caption-describe.words'"),
@@ -135,9 +135,9 @@ def test_the_old_name_is_refused_on_the_command_line_too(config: Path) -> None:
 
 # -- names and percentiles
 def test_a_scorer_with_one_value_needs_no_more_than_its_name(config: Path) -> None:
-    judge = stage(opened(config, '[filter]\nkeep = ["sharpness >= p10", "duration_s >= 2"]\n'), "judge")
-    assert judge.percentiles == ("sharpness.laplacian p10",)
-    assert judge.joins == ("score.sharpness", "rank")
+    judge = stage(opened(config, '[filter]\nkeep = ["flicker <= p90", "duration_s >= 2"]\n'), "judge")
+    assert judge.percentiles == ("flicker.luma p90",)
+    assert judge.joins == ("score.flicker", "dedupe", "rank")
 
 
 def test_ranks_are_made_only_for_percentiles(config: Path) -> None:

@@ -14,7 +14,7 @@ from av.video.frame import PictureType, VideoFrame
 from builder.errors import ItemError
 from builder.media.completeness import loss
 from builder.media.content import Content
-from builder.media.evidence import THUMB_BYTES, EvidenceWriter, Row, StripWriter
+from builder.media.evidence import THUMB_BYTES, EvidenceWriter, Row
 from builder.media.frames import FrameReader, quarter_turns, upright_size
 from builder.media.guard import short_of_memory
 from builder.media.key_frames import KeyFramesFirst, Undecidable
@@ -22,6 +22,7 @@ from builder.media.pictures import Pictures, Thumbnail, pixel_shape, transfer
 from builder.media.signals import Bytes, Sharpness
 from builder.media.sniff import open_video, video_stream
 from builder.media.sound import sound
+from builder.media.strip import StripWriter
 
 VFR_STEP, VFR_SHARE = 0.1, 0.01
 LONGEST_LAST_FRAME_S = 10.0  # a last frame that claims more is a damaged header

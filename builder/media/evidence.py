@@ -1,8 +1,8 @@
-"""The two files a decode pass leaves: evidence (every frame, tiny) and the strip (a few frames, readable).
+"""Evidence: what the decode pass keeps of every frame, in one parquet file.
 
-Both are parquet. Evidence: one row a frame in row groups of GROUP: `frame`, `pts`, `key`, `seen`, `damaged`,
-`sharpness`, the SIGNALS of `builder.media.signals`, `thumb` and, when asked for, the three columns of CONTENT.
-A frame that was not decoded (`seen` is false) has the thumbnail of the one before it, and no signals but NaN.
+One row a frame in row groups of GROUP: `frame`, `pts`, `key`, `seen`, `damaged`, `sharpness`, the SIGNALS of
+`builder.media.signals`, `thumb` and, when asked for, the three columns of CONTENT. A frame that was not decoded (`seen`
+is false) has the thumbnail of the one before it, and no signals but NaN.
 Thumbnails are stored as the difference to the frame before, modulo 256, each row group starting afresh: measured on
 six real files that is 20-35 % smaller than plain bytes on footage, at the same cost (text_screencast: 20 % larger, but
 of 100 bytes a frame), and a spatial or planar step on top gains nothing on average. zstd 3 is no smaller than 1 here.
@@ -11,9 +11,8 @@ of 100 bytes a frame), and a spatial or planar step on top gains nothing on aver
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
@@ -25,7 +24,6 @@ THUMB_WIDTH, THUMB_HEIGHT = 48, 27
 THUMB_BYTES = THUMB_WIDTH * THUMB_HEIGHT * 3
 GROUP = 512  # frames a row group: 2 MB of thumbnails in memory; with fewer, the index of hours of video takes more
 REORDER = 16  # frames that may be shown before one they are predicted from: the limit of H.264 and HEVC
-STRIP_GROUP = 32
 
 CONTENT = ("delta_hue", "delta_sat", "delta_lum")
 EVIDENCE = pa.schema(
@@ -41,16 +39,6 @@ EVIDENCE = pa.schema(
     ]
 )
 EVIDENCE_WITH_CONTENT = pa.schema([*EVIDENCE, *((name, pa.float64()) for name in CONTENT)])
-STRIP = pa.schema(
-    [
-        ("frame", pa.int32()),
-        ("pts", pa.int64()),
-        ("time_s", pa.float64()),
-        ("jpeg", pa.binary()),
-        ("width", pa.int32()),
-        ("height", pa.int32()),
-    ]
-)
 
 
 @dataclass(slots=True)
@@ -140,30 +128,6 @@ def only_of(seen: npt.NDArray[np.bool_], seen_before: bool, found: dict[str, Flo
     """NaN where a frame was not seen, and in what compares it with the frame before where that was not."""
     follows = seen & np.append(seen_before, seen[:-1])
     return {name: np.where(seen if name in ALONE else follows, values, np.nan) for name, values in found.items()}
-
-
-class StripWriter:
-    """Takes finished JPEGs; `frames` counts them."""
-
-    def __init__(self, path: Path) -> None:
-        self._file = pq.ParquetWriter(path, STRIP, compression="none", use_dictionary=False, write_statistics=False)
-        self._rows: list[dict[str, Any]] = []
-        self.frames = 0
-
-    def add(self, row: dict[str, Any]) -> None:
-        self._rows.append(row)
-        self.frames += 1
-        if len(self._rows) == STRIP_GROUP:
-            self._flush()
-
-    def close(self) -> None:
-        if self._rows:
-            self._flush()
-        self._file.close()
-
-    def _flush(self) -> None:
-        self._file.write_batch(pa.RecordBatch.from_pylist(self._rows, schema=STRIP))
-        self._rows = []
 
 
 class Evidence:
@@ -269,45 +233,3 @@ class Evidence:
         if name not in self._columns:
             self._columns[name] = self._file.read(columns=[name], use_threads=False).column(0).to_numpy()
         return self._columns[name]
-
-
-class Strip:
-    """Reads a strip. `frames` int32 are the indexes of its images in the video, `times_s` seconds from its start."""
-
-    def __init__(self, path: Path) -> None:
-        self._file = pq.ParquetFile(path)
-        table = self._file.read(columns=["frame", "pts", "time_s"])
-        self.frames: npt.NDArray[np.int32] = table.column("frame").to_numpy()
-        self.pts: npt.NDArray[np.int64] = table.column("pts").to_numpy()
-        self.times_s: npt.NDArray[np.float64] = table.column("time_s").to_numpy()
-        self._group: tuple[int, pa.ChunkedArray] | None = None
-
-    def __len__(self) -> int:
-        return len(self.frames)
-
-    def between(self, start_pts: int, end_pts: int) -> list[int]:
-        """The images i that show a frame with start_pts <= pts < end_pts, in order; may be empty for a short clip."""
-        first, last = np.searchsorted(self.pts, [start_pts, end_pts])
-        return list(range(int(first), int(last)))
-
-    def image(self, i: int) -> Bytes:
-        """Image i as uint8 RGB (height, width, 3)."""
-        return cast(Bytes, cv2.cvtColor(self._decoded(i, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB))
-
-    def grey(self, i: int) -> Bytes:
-        """The luma of image i, uint8 (height, width): a quarter of the work."""
-        return self._decoded(i, cv2.IMREAD_GRAYSCALE)
-
-    def jpeg(self, i: int) -> bytes:
-        """Image i as stored."""
-        return cast(bytes, self._stored(i).as_py())
-
-    def _decoded(self, i: int, how: int) -> Bytes:
-        return cast(Bytes, cv2.imdecode(np.frombuffer(self._stored(i).as_buffer(), np.uint8), how))
-
-    def _stored(self, i: int) -> Any:
-        """One row group is kept: reading in order reads the file once."""
-        group, at = divmod(i, STRIP_GROUP)
-        if self._group is None or self._group[0] != group:
-            self._group = group, self._file.read_row_group(group, columns=["jpeg"], use_threads=False).column(0)
-        return self._group[1][at]

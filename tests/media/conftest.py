@@ -9,7 +9,8 @@ import pytest
 
 from builder.errors import ItemError
 from builder.media.decode import ScanFacts, ScanSettings, scan
-from builder.media.evidence import Evidence, Strip
+from builder.media.evidence import Evidence
+from builder.media.strip import Strip
 from made_video import Made, write
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -53,13 +53,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write(
         root, "merge", [video_of(row, "other" if n % 3 else "mine", "CC0", author="Mo") for n, row in enumerate(clips)]
     )
-    moving = [MotionScore(row.clip_id, 2 * a, b, c) for row, (a, b, c, _) in zip(clips, figures, strict=True)]
+    moving = [MotionScore(row.clip_id, 2 * a, b, b, c) for row, (a, b, c, _) in zip(clips, figures, strict=True)]
     failed = [Failure(row.clip_id, "timeout", "took too long", retryable=True) for row in clips[::10]]
     write(root, "score.motion", [row for n, row in enumerate(moving) if n % 10], failed)
     write(
         root,
         "score.sharpness",
-        [SharpnessScore(row.clip_id, 10 * d) for row, d in zip(clips, figures[:, 3], strict=True)],
+        [SharpnessScore(row.clip_id, 10 * d, 10 * d) for row, d in zip(clips, figures[:, 3], strict=True)],
     )
     return root
 
