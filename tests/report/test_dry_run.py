@@ -32,10 +32,15 @@ name = "other"
 path = "more"
 [score]
 use = ["motion", "sharpness"]
+[dedupe]
+on = false
 [filter]
-keep = ["motion.flow >= 0.5", "any(sharpness >= 4, motion.camera < 0.1)", "duration_s in 2..16", "motion.flow <= p90"]
+keep = [
+    "motion.flow >= 0.5", "any(sharpness.laplacian >= 4, motion.camera < 0.1)", "duration_s in 2..16",
+    "motion.flow <= p90",
+]
 [filter.source.other]
-keep = ["motion.static <= 0.9", "sharpness >= 1"]
+keep = ["motion.static <= 0.9", "sharpness.laplacian >= 1"]
 """
 CLIPS = 200
 
@@ -189,7 +194,7 @@ def test_the_explanation_is_the_verdict(folder: Path) -> None:
 
 def test_conditions_of_the_clips_own_source_are_told(folder: Path) -> None:
     found = explain(opened(folder), pick(folder, ["motion.static"]))
-    assert [answer.line for answer in found.conditions] == ["motion.static <= 0.9", "sharpness >= 1"]
+    assert [answer.line for answer in found.conditions] == ["motion.static <= 0.9", "sharpness.laplacian >= 1"]
 
 
 def test_a_score_that_could_not_be_had_is_told_with_the_way_to_try_again(folder: Path) -> None:
