@@ -255,7 +255,7 @@ class Strip:
     def image(self, i: int) -> Bytes:
         """Image i as uint8 RGB (height, width, 3)."""
         encoded = np.frombuffer(self.jpeg(i), np.uint8)
-        return np.ascontiguousarray(cv2.imdecode(encoded, cv2.IMREAD_COLOR)[:, :, ::-1])
+        return cv2.cvtColor(cv2.imdecode(encoded, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB).astype(np.uint8, copy=False)
 
     def jpeg(self, i: int) -> bytes:
         """Image i as stored. One row group is kept: reading in order reads the file once."""

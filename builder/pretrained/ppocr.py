@@ -77,7 +77,7 @@ class PPOCR:
         height, width = image.shape[:2]
         size = max(LEAST_SIDE, round(width * scale)), max(LEAST_SIDE, round(height * scale))
         seen = image if size == (width, height) else cv2.resize(image, size, interpolation=cv2.INTER_AREA)
-        [found] = self._detector.predict(np.ascontiguousarray(seen[..., ::-1]), box_thresh=least)
+        [found] = self._detector.predict(cv2.cvtColor(seen, cv2.COLOR_RGB2BGR), box_thresh=least)
         back = np.float32([width / size[0], height / size[1]])
         boxes = [
             Box(np.asarray(corners, np.float32) * back, float(score))

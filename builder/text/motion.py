@@ -7,6 +7,7 @@ transparent keeps its edges while what shines through changes, and a fade scales
 import math
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import product
 from typing import Any, cast
 
 import cv2
@@ -14,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 Gradients = NDArray[np.float32]
-NEAR = 2  # pixels that a thing which stays may seem to move by, between two frames of a strip
+NEAR = 1  # pixels that a thing which stays may seem to move by
+ENOUGH = 8000  # pixels that tell how alike two areas are
 REACH = 96  # pixels that it is searched for around where it was
 
 
@@ -68,6 +70,14 @@ class Shown:
         return Shown(cast(NDArray[np.uint8], cv2.resize(self.grey, half, interpolation=cv2.INTER_AREA)), self.time_s)
 
 
+def stays(before: Gradients, now: Gradients, box: Area) -> tuple[float, int, int]:
+    """The best correlation (-1..1) of the box with its own place, at most NEAR pixels away, and how far right and down."""
+    every = np.ones(before.shape[:2], np.float32)
+    offsets = sorted(product(range(-NEAR, NEAR + 1), repeat=2), key=lambda offset: (abs(offset[0]) + abs(offset[1]), offset))
+    scores = [(alike(before, now, every, box, x, y)[0], x, y) for x, y in offsets]
+    return max(scores, key=lambda found: found[0])
+
+
 def found(before: Gradients, now: Gradients, box: Area, reach: int) -> tuple[float, int, int]:
     """The best correlation (0..1) of the box with a place at most `reach` pixels away, and how far right and down."""
     patch = box.of(before)
@@ -83,14 +93,16 @@ def found(before: Gradients, now: Gradients, box: Area, reach: int) -> tuple[flo
 def alike(before: Gradients, now: Gradients, free: NDArray[np.float32], area: Area, x: int, y: int) -> tuple[float, float]:
     """Correlation (-1..1) of an area with the place x, y pixels away, and its texture (root mean square, levels a pixel).
 
-    Only pixels where `free` is 1 count, not those where it is 0.
+    Only pixels where `free` is 1 count, not those where it is 0; of more than ENOUGH only so many, evenly spread.
     """
     height, width = free.shape
     here = area.within(width, height).moved(x, y).within(width, height).moved(-x, -y)
     if not here.size:
         return 0.0, 0.0
-    share = here.of(free)[..., None]
-    a, b = here.of(before) * share, here.moved(x, y).of(now) * share
+    step = max(1, math.isqrt(here.size // ENOUGH))
+    part = slice(None, None, step), slice(None, None, step)
+    share = here.of(free)[part][..., None]
+    a, b = here.of(before)[part] * share, here.moved(x, y).of(now)[part] * share
     energy = float(np.vdot(a, a)), float(np.vdot(b, b))
     texture = float(np.sqrt(max(energy) / max(1.0, float(share.sum()))))
     return (float(np.vdot(a, b)) / float(np.sqrt(energy[0] * energy[1])) if min(energy) > 0 else 0.0), texture

@@ -20,7 +20,7 @@ from builder.text.strokes import written_on
 from builder.text.tracks import Look, Track, find_rolling
 
 Picture = NDArray[Any]
-SIGHT = 272  # pixels, short side of a whole frame as the detector sees it: text of 3 % of the height is 8 pixels high
+SIGHT = 288  # pixels, short side of a whole frame as the detector sees it: text of 3 % of the height is 9 pixels high
 LIKELY = 0.5  # score from which on a box is followed; PaddleOCR's 0.6 is for a frame at its full size
 FOLLOWED = 4  # frames of the strip, spread over the clip, in which text is looked for again
 SAME = 1.5, 6.0  # levels by which pictures that are the same may differ: on average, and in any place

@@ -13,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from builder.pretrained.ppocr import Box
-from builder.text.motion import NEAR, REACH, Area, Shown, alike, found
+from builder.text.motion import REACH, Area, Shown, alike, found, stays
 
 STAYS, GONE = 0.5, 0.2  # correlation of a box with the same place in another frame: its text is there, or is not
-MOVED = 0.7  # correlation of a box with another place, from which on its text is there
+MOVED, MAYBE = 0.7, 0.4  # correlation of a box with another place: its text is there, or is if others roll so, too
 AGREES, DIFFERS = 0.6, 0.3  # correlation of surroundings that stayed, or did not
 TEXTURE, FAINT = 2.0, 1.0  # levels a pixel: least texture of surroundings, and of a whole picture, to be compared
 COLLAR = 12  # pixels, at least, of surroundings on each side of a box; its own height if that is more
@@ -25,16 +25,18 @@ SHARE = 3  # one frame in so many, of those in which text stays, must show that 
 SLOWEST = 4  # pixels that a thing which moves goes from one frame to another
 ROLLING = 18  # pixels a second: slower text is not taken for credits
 STRAIGHT = 2  # pixels across the way that rolling text may seem to stray
+ROLLS = 1.2  # sum of the correlations of moves that agree
 EVEN = 0.25  # share by which its speed may seem to differ from the others'
 
 
 @dataclass(frozen=True)
 class Move:
-    """A box found elsewhere: seconds later (negative: earlier), pixels right and down.
+    """A box found elsewhere with a correlation of `score`: seconds later (negative: earlier), pixels right and down.
 
     `alone`: what is around it did not go along; `apart`: the picture as a whole did not.
     """
 
+    score: float
     later_s: float
     right: int
     down: int
@@ -110,17 +112,21 @@ class Look:
     def _compare(self, track: Track, number: int) -> None:
         """Note what one other frame says of a track."""
         box, there = track.area, self.shown[number]
-        kept, x, y = found(self.here.edges, there.edges, box, NEAR)
+        kept, x, y = stays(self.here.edges, there.edges, box)
         if kept >= STAYS:
             track.places[number] = box.moved(x, y)
-            changed = self._changed(box, number, 0, 0) and self._changed(box, number, x, y)
-            track.over += changed and x == y == 0  # what crept by a pixel was not drawn there
-            track.still += not changed
+            changed = self._changed(box, number, x, y)
+            if x == y == 0:
+                track.over += changed
+                track.still += not changed
+            else:  # what creeps by a pixel was not drawn there
+                track.scene += not changed
             return
         moved, x, y = self._elsewhere(box, there)
+        if moved >= MAYBE:
+            self._note(track, number, moved, x, y)
         if moved >= MOVED:
             track.places[number] = box.moved(x, y).within(self.here.width, self.here.height)
-            self._note(track, number, x, y)
             return
         around, texture = self._around(box, number, 0, 0)
         track.over += kept < GONE and texture >= TEXTURE and around >= AGREES  # the text went, the rest stayed
@@ -131,15 +137,15 @@ class Look:
         picture, faint = self.everywhere(number, x // 2, y // 2)
         return (texture >= TEXTURE and around < DIFFERS) or (faint >= FAINT and picture < DIFFERS)
 
-    def _note(self, track: Track, number: int, x: int, y: int) -> None:
+    def _note(self, track: Track, number: int, score: float, x: int, y: int) -> None:
         if max(abs(x), abs(y)) < SLOWEST:
             return
         around, texture = self._around(track.area, number, x, y)
         picture, faint = self.everywhere(number, x // 2, y // 2)
         apart = faint < FAINT or picture < DIFFERS
         alone = around < DIFFERS if texture >= TEXTURE else apart
-        track.moves.append(Move(self.shown[number].time_s - self.here.time_s, x, y, alone, apart))
-        track.scene += not (alone and apart)
+        track.moves.append(Move(score, self.shown[number].time_s - self.here.time_s, x, y, alone, apart))
+        track.scene += score >= MOVED and not (alone and apart)
 
     def _around(self, box: Area, number: int, x: int, y: int) -> tuple[float, float]:
         collar = box.grown(max(COLLAR, box.y1 - box.y0))
@@ -164,18 +170,19 @@ def area_of(box: Box, width: int, height: int) -> Area:
 
 
 def find_rolling(tracks: Sequence[Track]) -> None:
-    """Mark the tracks that roll: at least two moves of the clip agree on one speed along one axis."""
-    speeds = [(track, move, move.rolling) for track in tracks for move in track.moves]
-    going = [(track, move, speed) for track, move, speed in speeds if speed is not None]
-    if not going:
-        return
-    vertical = sum(speed[1] != 0 for _, _, speed in going) * 2 >= len(going)
-    along = [(track, move, speed[1] if vertical else speed[0]) for track, move, speed in going if (speed[1] != 0) == vertical]
-    typical = float(np.median([speed for _, _, speed in along]))
-    agree = [
-        track for track, move, speed in along
-        if abs(speed - typical) * abs(move.later_s) <= STRAIGHT + EVEN * abs(typical * move.later_s)
-    ]
-    if len(agree) >= 2 and 2 * len(agree) > len(speeds) / 2:  # noqa: PLR2004
-        for track in agree:
-            track.rolls = True
+    """Mark the tracks that roll: moves of the clip that agree on one speed along one axis, and add up to ROLLS."""
+    moves = [(track, move, move.rolling) for track in tracks for move in track.moves]
+    going = [(track, move, speed) for track, move, speed in moves if speed is not None]
+    for axis in (0, 1):
+        along = [(track, move, speed[axis]) for track, move, speed in going if speed[axis]]
+        if not along:
+            continue
+        typical = float(np.median([speed for _, _, speed in along]))
+        even = [(t, m) for t, m, speed in along if abs((speed - typical) * m.later_s) <= stray(typical * m.later_s)]
+        if len(even) >= 2 and len(even) * 2 > len(going) and sum(move.score for _, move in even) >= ROLLS:  # noqa: PLR2004
+            for track, _ in even:
+                track.rolls = True
+
+
+def stray(way: float) -> float:
+    return STRAIGHT + EVEN * abs(way)
