@@ -11,7 +11,7 @@ from builder.records import Caption, Clip, Record, Score, Verdict
 from builder.stage import Item, Stage, execution, settings
 
 DEFAULT_KEEP = (
-    "text.area <= 0.02",
+    "text.overlay_area <= 0",
     "motion.flow >= 0.3",
     "sharpness.laplacian >= 15",
     "brightness.mean in 15..240",

@@ -33,6 +33,12 @@ class Area:
     def size(self) -> int:
         return max(0, self.x1 - self.x0) * max(0, self.y1 - self.y0)
 
+    @property
+    def slender(self) -> float:
+        """Its longer side over its shorter one."""
+        sides = max(1, self.x1 - self.x0), max(1, self.y1 - self.y0)
+        return max(sides) / min(sides)
+
     def grown(self, by: int) -> "Area":
         return Area(self.x0 - by, self.y0 - by, self.x1 + by, self.y1 + by)
 

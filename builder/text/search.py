@@ -25,7 +25,8 @@ LIKELY = 0.5  # score from which on a box is followed; PaddleOCR's 0.6 is for a 
 FOLLOWED = 4  # frames of the strip, spread over the clip, in which text is looked for again
 SAME = 1.5, 6.0  # levels by which pictures that are the same may differ: on average, and in any place
 PLACE = 16  # pixels
-SURE_BOX = 0.7  # score of a box whose script the recogniser does not know (it knows Latin, Greek, Chinese, Japanese)
+LARGE = 0.1  # share of the frame above which a box that cannot be read is no text
+SURE_BOX, WORD = 0.7, 2.0  # score, and length over height, of a box that may hold a word although it cannot be read
 KNOWN = 0.5  # share of a box inside a place of a track: it is the same text
 
 
@@ -143,9 +144,14 @@ class Search:
                 text.refuted = not self._confirmed(text)
 
     def _confirmed(self, text: Text) -> bool:
-        """What stays on the screen while the rest moves needs no reading; nor does a likely box in an unknown script."""
-        unknown = text.overlay and text.track.box.score >= SURE_BOX
-        return text.line is not None and (self.rules.counts(text.line) or text.track.overlay is True or unknown)
+        """Read; or what cannot be read (the recogniser knows Latin, Greek, Chinese and Japanese) but stays on the
+        screen while the rest moves, or, where nothing moves, is likely to be a word.
+        """
+        if text.line is None or self.rules.counts(text.line):
+            return text.line is not None
+        if text.track.proven:
+            return text.share <= LARGE * self.width * self.height
+        return text.overlay and text.track.box.score >= SURE_BOX and text.track.area.slender >= WORD
 
     def _deciding(self) -> list[Text]:
         return [t for t in self.texts if not t.refuted and (t.overlay or self.preset.decides == "text")]

@@ -1,8 +1,8 @@
 """Boxes followed over the strip: whether their text was put over the picture or belongs to the scene.
 
 What was put over the picture stays on the screen while what surrounds it, or the picture as a whole, moves or changes;
-it vanishes while that stays; or it rolls evenly along one axis without it. What belongs to the scene goes where the
-scene goes. Where nothing moves, motion says nothing.
+or it rolls evenly along one axis without it. What belongs to the scene goes where the scene goes. Where nothing moves,
+motion says nothing; nor does text that goes while the rest stays, for things are taken out of a picture, too.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,6 +18,7 @@ from builder.text.motion import REACH, Area, Shown, alike, found, stays
 STAYS, GONE = 0.5, 0.2  # correlation of a box with the same place in another frame: its text is there, or is not
 MOVED, MAYBE = 0.7, 0.4  # correlation of a box with another place: its text is there, or is if others roll so, too
 AGREES, DIFFERS = 0.6, 0.3  # correlation of surroundings that stayed, or did not
+UNLIKE = 0.45  # correlation of a whole picture that did not stay: the edges of black bars always do
 TEXTURE, FAINT = 2.0, 1.0  # levels a pixel: least texture of surroundings, and of a whole picture, to be compared
 COLLAR = 12  # pixels, at least, of surroundings on each side of a box; its own height if that is more
 CLEAR = 4  # pixels around all boxes that are no surroundings
@@ -76,6 +77,11 @@ class Track:
     rolls: bool = False
 
     @property
+    def proven(self) -> bool:
+        """Whether its motion shows, more than once, that it was put over the picture."""
+        return self.overlay is True and (self.rolls or self.over >= 2)  # noqa: PLR2004
+
+    @property
     def overlay(self) -> bool | None:
         """Whether its motion shows that it was put over the picture; None if nothing moves that could show it."""
         if self.rolls or (self.over > self.scene and self.over * SHARE >= self.still):
@@ -129,13 +135,13 @@ class Look:
             track.places[number] = box.moved(x, y).within(self.here.width, self.here.height)
             return
         around, texture = self._around(box, number, 0, 0)
-        track.over += kept < GONE and texture >= TEXTURE and around >= AGREES  # the text went, the rest stayed
+        track.still += kept < GONE and texture >= TEXTURE and around >= AGREES
 
     def _changed(self, box: Area, number: int, x: int, y: int) -> bool:
         """Whether what surrounds a box, or the picture as a whole, is not what it was."""
         around, texture = self._around(box, number, x, y)
         picture, faint = self.everywhere(number, x // 2, y // 2)
-        return (texture >= TEXTURE and around < DIFFERS) or (faint >= FAINT and picture < DIFFERS)
+        return (texture >= TEXTURE and around < DIFFERS) or (faint >= FAINT and picture < UNLIKE)
 
     def _note(self, track: Track, number: int, score: float, x: int, y: int) -> None:
         if max(abs(x), abs(y)) < SLOWEST:
