@@ -72,7 +72,7 @@ def scanned(video: Path) -> tuple[Clip, Scanned]:
         clip = Clip(name, name, *spans, facts.fps, facts.width, facts.height)
         row = Scanned(name, **vars(facts), evidence=f"{name}.evidence", strip=f"{name}.strip")
         kept.write_bytes(pickle.dumps((clip, row)))
-    found: tuple[Clip, Scanned] = pickle.loads(kept.read_bytes())  # noqa: S301  (written here)
+    found: tuple[Clip, Scanned] = pickle.loads(kept.read_bytes())
     return found
 
 
@@ -119,7 +119,9 @@ def report(results: Sequence[Result]) -> None:
     print(f"clips without text kept: {share([not r.overlay for r in results if r.kind == 'none'])}")
     for key in ("kind", "script", "style"):
         values = sorted({str(r.truth[key]) for r in large})
-        print(f"  by {key}: " + ", ".join(f"{v} {share([r.overlay for r in large if r.truth[key] == v])}" for v in values))
+        print(
+            f"  by {key}: " + ", ".join(f"{v} {share([r.overlay for r in large if r.truth[key] == v])}" for v in values)
+        )
     for r in results:
         if r.overlay != (r.kind not in NEGATIVE):
             print(f"  wrong: {Path(r.name).name} {r.truth}")
@@ -128,8 +130,12 @@ def report(results: Sequence[Result]) -> None:
 def costs(results: Sequence[Result]) -> None:
     """Of a corpus with 30 % text clips, and how much of what the ungated detector finds the gated search finds."""
     text, none = [r for r in results if r.kind != "none"], [r for r in results if r.kind == "none"]
-    print(f"text clips in which a box is found: gated {share([r.seen for r in text])}, ungated {share([r.plain for r in text])}")
-    print(f"  of those that the ungated detector finds, the gated search finds {share([r.seen for r in text if r.plain])}")
+    print(
+        f"text clips in which a box is found: gated {share([r.seen for r in text])}, ungated {share([r.plain for r in text])}"
+    )
+    print(
+        f"  of those that the ungated detector finds, the gated search finds {share([r.seen for r in text if r.plain])}"
+    )
     for name, rows in (("text", text), ("no text", none)):
         if rows:
             ours, plain = mean(r.ours_s for r in rows), mean(r.plain_s for r in rows)

@@ -3,21 +3,23 @@
     python benchmarks/text_corpus.py OUT --fonts /usr/share/fonts --seed 1 --count 100 SHOT.mp4 [SHOT2.mp4:120:300 ...]
 
 A SHOT must be free of text and hold one shot, or name frames first:end of one. Each NAME.mp4 gets a NAME.json: `kind`
-(one of KINDS), `script`, `share` (font size over frame height), `font`, `shot`, `moves` (percent of the width that the
+(one of KINDS), `script`, `share` (font size over height), `font`, `shot`, `moves` (percent of the width that the
 picture goes from first to last frame) and `text`. Overlays stay where they are on the screen, or roll; signs go with
-the background: the camera's path is tracked over corners (Lucas-Kanade, RANSAC), and a virtual camera pans, sways or zooms
-over footage from a tripod. `--still` leaves all cameras alone. The same seed, files and fonts give the same clips.
+the background: the camera's path is tracked over corners (Lucas-Kanade, RANSAC), and a virtual camera pans, sways or
+zooms over footage from a tripod. `--still` leaves cameras alone. The same seed, files and fonts give the same clips.
 
-Fonts are found by file name below `--fonts` (FONTS); on Debian: fonts-dejavu-core fonts-liberation fonts-noto-core
-fonts-wqy-microhei fonts-lohit-deva, and for `--held-out` (other typefaces) fonts-lato fonts-open-sans
+Fonts are found below `--fonts` by the file names in text_corpus.toml; on Debian: fonts-dejavu-core fonts-liberation
+fonts-noto-core fonts-wqy-microhei fonts-lohit-deva, and for `--held-out` (other typefaces) fonts-lato fonts-open-sans
 fonts-roboto-unhinted fonts-wqy-zenhei fonts-hosny-amiri fonts-kacst. Needs Pillow with libraqm, as its wheels have.
 """
 
 import argparse
 import json
 import random
+import tomllib
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -34,28 +36,7 @@ KINDS = (*OVERLAYS, "scene", "none")
 FPS, SECONDS = 15, 3
 SHORT_SIDES = (360, 480, 480, 720)
 VISIBLE = 24  # levels that strokes must differ from what is behind them, on average
-FONTS = {
-    "latin": ("DejaVuSans", "DejaVuSerif-Bold", "LiberationSans-Bold", "LiberationSerif-Regular", "NotoSans-Regular"),
-    "cyrillic": ("DejaVuSans-Bold", "LiberationSans-Regular", "NotoSerif-Regular"),
-    "cjk": ("wqy-microhei",),
-    "arabic": ("NotoSansArabic-Regular", "NotoNaskhArabic-Regular"),
-    "devanagari": ("NotoSansDevanagari-Regular", "NotoSerifDevanagari-Regular"),
-}
-HELD_OUT = {
-    "latin": ("Lato-Regular", "Lato-Heavy", "OpenSans-Regular", "Roboto-Medium", "Roboto-Light"),
-    "cyrillic": ("Roboto-Regular", "OpenSans-Bold"),
-    "cjk": ("wqy-zenhei",),
-    "arabic": ("Amiri-Regular", "KacstOne"),
-    "devanagari": ("Lohit-Devanagari",),
-}
-WORDS = {
-    "latin": "I never said she stole my money|Where were you last night?|www.stockfootage.com|Channel 7 News|"
-    "Previously on|Live from Geneva|Studio Lumière|OPEN 24 HOURS|Café Central|Directed by Anna Weiss|SAMPLE",
-    "cyrillic": "Где ты был вчера вечером?|Новости дня|Прямой эфир|Киностудия Север|Аптека|Режиссёр Иван Петров",
-    "cjk": "你昨天晚上去哪里了|今日新闻直播|字幕制作组|东京中央駅|映画を見る|北京饭店|监制 王小明",
-    "arabic": "أين كنت الليلة الماضية؟|أخبار اليوم|بث مباشر من القاهرة|مطعم البحر|إخراج سامي حداد",
-    "devanagari": "कल रात तुम कहाँ थे?|आज की ताज़ा खबर|सीधा प्रसारण|भारत भवन|निर्देशक अमित शर्मा",
-}
+DATA = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))  # typefaces and words
 
 
 @dataclass
@@ -77,7 +58,7 @@ class Drawn:
         behind[:] = np.rint(behind * (1 - share) + self.colour[cut] * share).astype(np.uint8)
 
 
-def font_files(folder: Path, names: dict[str, tuple[str, ...]]) -> dict[str, list[Path]]:
+def font_files(folder: Path, names: dict[str, list[str]]) -> dict[str, list[Path]]:
     there = {path.stem: path for path in sorted(folder.rglob("*")) if path.suffix in {".ttf", ".ttc", ".otf"}}
     return {script: [there[name] for name in wanted if name in there] for script, wanted in names.items()}
 
@@ -132,7 +113,7 @@ def tracked(pictures: list[Picture]) -> list[Matrix]:
     """Where the first picture's background lies in each picture (3x3), by corners that agree on one similarity."""
     greys = [cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY) for picture in pictures]
     paths: list[Matrix] = [np.eye(3)]
-    for before, now in zip(greys, greys[1:], strict=False):
+    for before, now in pairwise(greys):
         step = np.eye(3)
         corners = cv2.goodFeaturesToTrack(before, 300, 0.01, 8)
         if corners is not None and len(corners) >= 8:
@@ -164,14 +145,20 @@ def camera(rng: random.Random, frames: int, width: int, height: int, still: bool
             x, y = 0.5 + 0.3 * np.sin(6 * sway[0] * t + sway[1]), 0.5 + 0.3 * np.sin(6 * sway[2] * t + sway[3])
         elif kind == "zoom":
             z = 1.1 + 0.35 * (t if dx > 0 else 1 - t)
-        left, top = (x * reach * width, y * reach * height) if kind != "zoom" else ((1 - 1 / z) / 2 * width, (1 - 1 / z) / 2 * height)
+        left, top = (
+            (x * reach * width, y * reach * height)
+            if kind != "zoom"
+            else ((1 - 1 / z) / 2 * width, (1 - 1 / z) / 2 * height)
+        )
         ways.append(np.eye(3) if kind == "still" else np.array([[z, 0, -z * left], [0, z, -z * top], [0, 0, 1.0]]))
     return ways
 
 
 def seen(pictures: list[Picture], ways: list[Matrix]) -> list[Picture]:
     height, width = pictures[0].shape[:2]
-    return [cv2.warpPerspective(p, m, (width, height), flags=cv2.INTER_AREA) for p, m in zip(pictures, ways, strict=True)]
+    return [
+        cv2.warpPerspective(p, m, (width, height), flags=cv2.INTER_AREA) for p, m in zip(pictures, ways, strict=True)
+    ]
 
 
 def put_overlay(frames: list[Picture], kind: str, text: Drawn, rng: random.Random) -> None:
@@ -210,7 +197,9 @@ def put_sign(frames: list[Picture], text: Drawn, paths: list[Matrix], rng: rando
     lean, skew = rng.uniform(-0.15, 0.15) * high, rng.uniform(-0.12, 0.12) * wide
     quad = np.float32([[x, y], [x + wide, y + skew / 2], [x + wide, y + high + skew / 2 + lean], [x, y + high]])
     middle = paths[len(paths) // 2]
-    place = np.linalg.inv(middle) @ cv2.getPerspectiveTransform(np.float32([[0, 0], [wide, 0], [wide, high], [0, high]]), quad)
+    place = np.linalg.inv(middle) @ cv2.getPerspectiveTransform(
+        np.float32([[0, 0], [wide, 0], [wide, high], [0, high]]), quad
+    )
     shade, noise = rng.uniform(0.6, 1.0), np.random.default_rng(rng.randrange(1 << 30))
     for frame, path in zip(frames, paths, strict=True):
         way = path @ place
@@ -222,12 +211,14 @@ def put_sign(frames: list[Picture], text: Drawn, paths: list[Matrix], rng: rando
 
 
 def wording(script: str, kind: str, rng: random.Random) -> str:
-    lines = WORDS[script].split("|")
+    lines = DATA["words"][script]
     count = {"credits": rng.randint(3, 6), "subtitle": rng.choice([1, 1, 2])}.get(kind, 1)
     return "\n".join(rng.sample(lines, min(count, len(lines))))
 
 
-def clip(rng: random.Random, kind: str, shots: list[str], fonts: dict[str, list[Path]], still: bool) -> tuple[list[Picture], dict[str, Any]] | None:
+def clip(
+    rng: random.Random, kind: str, shots: list[str], fonts: dict[str, list[Path]], still: bool
+) -> tuple[list[Picture], dict[str, Any]] | None:
     """Frames and what is true of them; None when the text does not fit or cannot be seen."""
     shot, short = rng.choice(shots), rng.choice(SHORT_SIDES)
     pictures = footage(shot, rng, short)
@@ -243,17 +234,30 @@ def clip(rng: random.Random, kind: str, shots: list[str], fonts: dict[str, list[
         return frames, truth
     script = rng.choice(sorted(script for script, files in fonts.items() if files))
     font, share = rng.choice(fonts[script]), rng.uniform(0.02, 0.10) if kind != "scene" else rng.uniform(0.04, 0.12)
-    styles = {"scene": ["board", "board", "plain"], "watermark": ["plain", "outline"], "logo": ["plain", "shadow", "board"]}
+    styles = {
+        "scene": ["board", "board", "plain"],
+        "watermark": ["plain", "outline"],
+        "logo": ["plain", "shadow", "board"],
+    }
     style = rng.choice(styles.get(kind, ["outline", "shadow", "panel", "plain"]))
     words = wording(script, kind, rng)
     text = drawn(words, font, max(7, round(share * height)), rng, style)
     if text.alpha.shape[1] > 0.95 * width or text.alpha.shape[0] > 0.9 * height:
         return None
     put_sign(frames, text, paths, rng) if kind == "scene" else put_overlay(frames, kind, text, rng)
-    changes = [float(d[d > 8].mean()) if (d := cv2.absdiff(a, b).max(axis=2)).max() > 8 else 0.0 for a, b in zip(frames, clean, strict=True)]
+    changes = [
+        float(d[d > 8].mean()) if (d := cv2.absdiff(a, b).max(axis=2)).max() > 8 else 0.0
+        for a, b in zip(frames, clean, strict=True)
+    ]
     if sum(change >= VISIBLE for change in changes) < len(frames) * 0.6:
         return None
-    return frames, truth | {"script": script, "share": round(share, 4), "font": font.stem, "style": style, "text": words}
+    return frames, truth | {
+        "script": script,
+        "share": round(share, 4),
+        "font": font.stem,
+        "style": style,
+        "text": words,
+    }
 
 
 def write(path: Path, frames: list[Picture], crf: int) -> None:
@@ -279,7 +283,7 @@ def main() -> None:
     given = parser.parse_args()
     given.out.mkdir(parents=True, exist_ok=True)
     cv2.setNumThreads(1)
-    fonts = font_files(given.fonts, HELD_OUT if given.held_out else FONTS)
+    fonts = font_files(given.fonts, DATA["held_out" if given.held_out else "fonts"])
     print({script: [f.stem for f in files] for script, files in fonts.items()})
     for number in range(given.count):
         kind = given.kinds[number % len(given.kinds)]

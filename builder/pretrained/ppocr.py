@@ -78,7 +78,7 @@ class PPOCR:
         size = max(LEAST_SIDE, round(width * scale)), max(LEAST_SIDE, round(height * scale))
         seen = image if size == (width, height) else cv2.resize(image, size, interpolation=cv2.INTER_AREA)
         [found] = self._detector.predict(cv2.cvtColor(seen, cv2.COLOR_RGB2BGR), box_thresh=least)
-        back = np.float32([width / size[0], height / size[1]])
+        back = np.array([width / size[0], height / size[1]], np.float32)
         boxes = [
             Box(np.asarray(corners, np.float32) * back, float(score))
             for corners, score in zip(found["dt_polys"], found["dt_scores"], strict=True)

@@ -45,7 +45,8 @@ class TextScore(Score):
         bottom_left: as `top`.
         bottom_right: as `top`.
         s_x: the largest crop without overlay text that keeps 80 % of the frame, in pixels of the clip: s_x <= x < e_x,
-            s_y <= y < e_y, as in Open-Sora-Plan v1.3. All of the frame without overlay; all four 0 if there is no such crop.
+            s_y <= y < e_y, as in Open-Sora-Plan v1.3. All of the frame where there is no overlay; all four are 0 where
+            there is no such crop.
         e_x: see `s_x`.
         s_y: see `s_x`.
         e_y: see `s_x`.
@@ -145,4 +146,3 @@ def cropped(crop: Area | None, clip: Clip) -> dict[str, float]:
 def said(texts: Iterable[Writing]) -> tuple[str, ...]:
     lines = [text.line for text in texts if text.line is not None]
     return tuple(dict.fromkeys(line.text for line in lines if line.text and line.score >= SURE))
-

@@ -10,7 +10,7 @@ GRAIN = 2  # pixels: encoders halve the resolution of colour
 
 
 def largest_crop(width: int, height: int, taken: Iterable[Area]) -> Area | None:
-    """The largest rectangle that no area reaches into and that keeps at least LEAST of the frame; None if there is none.
+    """The largest rectangle that no area reaches into and that keeps at least LEAST of the frame, if there is one.
 
     Its edges are even pixels. Of equally large ones the topmost, then leftmost.
     """
@@ -21,8 +21,8 @@ def largest_crop(width: int, height: int, taken: Iterable[Area]) -> Area | None:
     rights = sorted({even(width), *(even(a.x0) for a in areas)}, reverse=True)
     bottoms = sorted({even(height), *(even(a.y0) for a in areas)}, reverse=True)
     least = LEAST * even(width) * even(height)
-    columns = [(l, r) for l, r in product(lefts, rights) if (r - l) * height >= least]
-    rows = [(t, b) for t, b in product(tops, bottoms) if width * (b - t) >= least]
+    columns = [(x0, x1) for x0, x1 in product(lefts, rights) if (x1 - x0) * height >= least]
+    rows = [(y0, y1) for y0, y1 in product(tops, bottoms) if width * (y1 - y0) >= least]
     best: Area | None = None
     for (top, bottom), (left, right) in product(rows, columns):
         size = (right - left) * (bottom - top)

@@ -49,8 +49,12 @@ class Area:
         """All pixels that it touches in a picture of another size."""
         return Area(int(self.x0 * across), int(self.y0 * down), math.ceil(self.x1 * across), math.ceil(self.y1 * down))
 
+    def common(self, other: "Area") -> "Area":
+        """What both cover; its size is 0 if that is nothing."""
+        return Area(max(self.x0, other.x0), max(self.y0, other.y0), min(self.x1, other.x1), min(self.y1, other.y1))
+
     def within(self, width: int, height: int) -> "Area":
-        return Area(max(0, self.x0), max(0, self.y0), min(width, self.x1), min(height, self.y1))
+        return self.common(Area(0, 0, width, height))
 
     def of(self, picture: NDArray[Any]) -> NDArray[Any]:
         return picture[self.y0 : self.y1, self.x0 : self.x1]
@@ -77,10 +81,12 @@ class Shown:
 
 
 def stays(before: Gradients, now: Gradients, box: Area) -> tuple[float, int, int]:
-    """The best correlation (-1..1) of the box with its own place, at most NEAR pixels away, and how far right and down."""
+    """The best correlation (-1..1) of the box with its own place, NEAR pixels more or less, and which: right, down."""
     every = np.ones(before.shape[:2], np.float32)
-    offsets = sorted(product(range(-NEAR, NEAR + 1), repeat=2), key=lambda offset: (abs(offset[0]) + abs(offset[1]), offset))
-    scores = [(alike(before, now, every, box, x, y)[0], x, y) for x, y in offsets]
+    offsets = sorted(
+        product(range(-NEAR, NEAR + 1), repeat=2), key=lambda offset: (abs(offset[0]) + abs(offset[1]), offset)
+    )
+    scores = [(alike(before, now, every, box, (x, y))[0], x, y) for x, y in offsets]
     return max(scores, key=lambda found: found[0])
 
 
@@ -96,12 +102,16 @@ def found(before: Gradients, now: Gradients, box: Area, reach: int) -> tuple[flo
     return float(min(1.0, scores[y, x])), window.x0 + x - box.x0, window.y0 + y - box.y0
 
 
-def alike(before: Gradients, now: Gradients, free: NDArray[np.float32], area: Area, x: int, y: int) -> tuple[float, float]:
-    """Correlation (-1..1) of an area with the place x, y pixels away, and its texture (root mean square, levels a pixel).
+def alike(
+    before: Gradients, now: Gradients, free: NDArray[np.float32], area: Area, by: tuple[int, int] = (0, 0)
+) -> tuple[float, float]:
+    """Correlation (-1..1) of an area with the place so many pixels right and down, and its texture.
 
-    Only pixels where `free` is 1 count, not those where it is 0; of more than ENOUGH only so many, evenly spread.
+    Texture is the root mean square of the gradient, in levels a pixel. Only pixels where `free` is 1 count, not those
+    where it is 0; of far more than ENOUGH only some, evenly spread.
     """
     height, width = free.shape
+    x, y = by
     here = area.within(width, height).moved(x, y).within(width, height).moved(-x, -y)
     if not here.size:
         return 0.0, 0.0

@@ -17,7 +17,7 @@ from builder.text.drawn import drawn
 from builder.text.motion import Area, Shown
 from builder.text.presets import Preset
 from builder.text.strokes import written_on
-from builder.text.tracks import Look, Track, find_rolling
+from builder.text.tracks import Look, Track, area_of, find_rolling
 
 Picture = NDArray[Any]
 SIGHT = 288  # pixels, short side of a whole frame as the detector sees it: text of 3 % of the height is 9 pixels high
@@ -71,7 +71,10 @@ class Search:
         self.width, self.height = 0, 0
 
     def run(self) -> list[Text]:
-        """All text that counts. No more frames are looked at once the verdict is clear and no crop could save the clip."""
+        """All text that counts.
+
+        No more frames are looked at once the verdict is clear and no crop could save the clip.
+        """
         seen: list[int] = []
         for number in self.order:
             if any(self._same(number, other) for other in seen):
@@ -172,14 +175,9 @@ class Search:
         return [box for box in boxes if cv2.contourArea(box.corners) <= self.rules.max_box * self.width * self.height]
 
     def _known(self, box: Box, number: int) -> bool:
-        left, top, right, bottom = (*box.corners.min(axis=0), *box.corners.max(axis=0))
-        for text in self.texts:
-            if place := text.track.places.get(number):
-                across = min(right, place.x1) - max(left, place.x0)
-                down = min(bottom, place.y1) - max(top, place.y0)
-                if across > 0 and down > 0 and across * down >= KNOWN * (right - left) * (bottom - top):
-                    return True
-        return False
+        area = area_of(box, self.width, self.height)
+        places = (text.track.places.get(number) for text in self.texts)
+        return any(place is not None and area.common(place).size >= KNOWN * area.size for place in places)
 
     def _around(self, number: int) -> dict[int, Shown]:
         """The frames in which what was found in one of them is looked for."""

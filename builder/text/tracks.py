@@ -155,12 +155,13 @@ class Look:
 
     def _around(self, box: Area, number: int, x: int, y: int) -> tuple[float, float]:
         collar = box.grown(max(COLLAR, box.y1 - box.y0))
-        return alike(self.here.edges, self.shown[number].edges, self.free, collar, x, y)
+        return alike(self.here.edges, self.shown[number].edges, self.free, collar, (x, y))
 
     def _everywhere(self, number: int, x: int, y: int) -> tuple[float, float]:
         """At half the size."""
         a, b = self.here.coarse, self.shown[number].coarse
-        return alike(a.edges, b.edges, self.free[: 2 * a.height : 2, : 2 * a.width : 2], Area(0, 0, a.width, a.height), x, y)
+        free = self.free[: 2 * a.height : 2, : 2 * a.width : 2]
+        return alike(a.edges, b.edges, free, Area(0, 0, a.width, a.height), (x, y))
 
     def _elsewhere(self, box: Area, there: Shown) -> tuple[float, int, int]:
         """As `found`, over the whole reach, at half the size."""

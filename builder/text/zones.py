@@ -16,12 +16,12 @@ def covered(width: int, height: int, boxes: Iterable[NDArray[np.float32]]) -> ND
     """1 on the pixels inside boxes (corners in pixels), (height, width)."""
     mask = np.zeros((height, width), np.uint8)
     for corners in boxes:
-        cv2.fillConvexPoly(mask, np.rint(corners).astype(np.int32), 1)
+        cv2.fillConvexPoly(mask, np.rint(corners).astype(np.int32), (1,))
     return mask
 
 
 def fractions(mask: NDArray[np.uint8]) -> dict[str, float]:
-    """Share of each zone that is covered, 0..1: top, bottom, left, right, and where two meet top_left ... bottom_right."""
+    """Share of each zone that is covered, 0..1: top, bottom, left, right, and where two meet, top_left and so on."""
     height, width = mask.shape
     down, across = max(1, round(BAND * height)), max(1, round(BAND * width))
     rows = {"top": slice(0, down), "bottom": slice(height - down, height)}

@@ -43,7 +43,11 @@ def signed(picture: Image, lean: float = 0.0) -> Image:
     cv2.putText(board, "BAKERY", (255, 170), cv2.FONT_HERSHEY_DUPLEX, 1.4, (240, 240, 240), 3, cv2.LINE_AA)
     turn = cv2.getRotationMatrix2D((340, 155), lean, 1)
     turned = cv2.warpAffine(board, turn, picture.shape[1::-1])
-    inside = cv2.warpAffine(np.full(picture.shape[:2], 255, np.uint8)[120:191, 240:441], np.float32([[1, 0, 240], [0, 1, 120]]), picture.shape[1::-1])
+    inside = cv2.warpAffine(
+        np.full(picture.shape[:2], 255, np.uint8)[120:191, 240:441],
+        np.float32([[1, 0, 240], [0, 1, 120]]),
+        picture.shape[1::-1],
+    )
     mask = cv2.warpAffine(inside, turn, picture.shape[1::-1])[..., None] > 127
     return np.where(mask, turned, picture)
 
@@ -114,7 +118,9 @@ def test_frames_without_strokes_and_the_same_again_cost_no_network(
 ) -> None:
     looked: list[tuple[int, ...]] = []
     boxes = ppocr.PPOCR.boxes
-    monkeypatch.setattr(ppocr.PPOCR, "boxes", lambda self, image, *a: looked.append(image.shape) or boxes(self, image, *a))
+    monkeypatch.setattr(
+        ppocr.PPOCR, "boxes", lambda self, image, *a: looked.append(image.shape) or boxes(self, image, *a)
+    )
     measured(scorer, made(tmp_path, panning(texture(), 50, 2.0), name="soft"))
     assert looked == []
     measured(scorer, made(tmp_path, [signed(scenery(), 12)] * 50, name="still"))

@@ -65,7 +65,9 @@ def box(rng: random.Random) -> Area:
 
 
 def every(width: int, height: int) -> list[Area]:
-    spans = [[(a, b) for a in range(0, n, 2) for b in range(a + 2, n + 1, 2) if b - a >= LEAST * n] for n in (width, height)]
+    spans = [
+        [(a, b) for a in range(0, n, 2) for b in range(a + 2, n + 1, 2) if b - a >= LEAST * n] for n in (width, height)
+    ]
     return [Area(x0, y0, x1, y1) for x0, x1 in spans[0] for y0, y1 in spans[1]]
 
 
