@@ -130,12 +130,9 @@ def report(results: Sequence[Result]) -> None:
 def costs(results: Sequence[Result]) -> None:
     """Of a corpus with 30 % text clips, and how much of what the ungated detector finds the gated search finds."""
     text, none = [r for r in results if r.kind != "none"], [r for r in results if r.kind == "none"]
-    print(
-        f"text clips in which a box is found: gated {share([r.seen for r in text])}, ungated {share([r.plain for r in text])}"
-    )
-    print(
-        f"  of those that the ungated detector finds, the gated search finds {share([r.seen for r in text if r.plain])}"
-    )
+    gated, plainly = share([r.seen for r in text]), share([r.plain for r in text])
+    print(f"text clips in which a box is found: gated {gated}, ungated {plainly}")
+    print(f"  of those in which the ungated detector finds one: {share([r.seen for r in text if r.plain])}")
     for name, rows in (("text", text), ("no text", none)):
         if rows:
             ours, plain = mean(r.ours_s for r in rows), mean(r.plain_s for r in rows)

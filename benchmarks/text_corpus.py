@@ -36,6 +36,13 @@ KINDS = (*OVERLAYS, "scene", "none")
 FPS, SECONDS = 15, 3
 SHORT_SIDES = (360, 480, 480, 720)
 VISIBLE = 24  # levels that strokes must differ from what is behind them, on average
+SHARES = {"scene": (0.04, 0.12)}
+STYLES = {
+    "scene": ["board", "board", "plain"],
+    "watermark": ["plain", "outline"],
+    "logo": ["plain", "shadow", "board"],
+    "": ["outline", "shadow", "panel", "plain"],
+}
 DATA = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))  # typefaces and words
 
 
@@ -233,31 +240,21 @@ def clip(
     if kind == "none":
         return frames, truth
     script = rng.choice(sorted(script for script, files in fonts.items() if files))
-    font, share = rng.choice(fonts[script]), rng.uniform(0.02, 0.10) if kind != "scene" else rng.uniform(0.04, 0.12)
-    styles = {
-        "scene": ["board", "board", "plain"],
-        "watermark": ["plain", "outline"],
-        "logo": ["plain", "shadow", "board"],
-    }
-    style = rng.choice(styles.get(kind, ["outline", "shadow", "panel", "plain"]))
-    words = wording(script, kind, rng)
+    font, share = rng.choice(fonts[script]), rng.uniform(*SHARES.get(kind, (0.02, 0.10)))
+    style, words = rng.choice(STYLES.get(kind, STYLES[""])), wording(script, kind, rng)
     text = drawn(words, font, max(7, round(share * height)), rng, style)
     if text.alpha.shape[1] > 0.95 * width or text.alpha.shape[0] > 0.9 * height:
         return None
     put_sign(frames, text, paths, rng) if kind == "scene" else put_overlay(frames, kind, text, rng)
-    changes = [
-        float(d[d > 8].mean()) if (d := cv2.absdiff(a, b).max(axis=2)).max() > 8 else 0.0
-        for a, b in zip(frames, clean, strict=True)
-    ]
-    if sum(change >= VISIBLE for change in changes) < len(frames) * 0.6:
-        return None
-    return frames, truth | {
-        "script": script,
-        "share": round(share, 4),
-        "font": font.stem,
-        "style": style,
-        "text": words,
-    }
+    truth |= {"script": script, "share": round(share, 4), "font": font.stem, "style": style, "text": words}
+    return (frames, truth) if visible(frames, clean) else None
+
+
+def visible(frames: list[Picture], clean: list[Picture]) -> bool:
+    """Whether what was drawn differs enough from what is behind it, in most of the frames."""
+    apart = [cv2.absdiff(a, b).max(axis=2) for a, b in zip(frames, clean, strict=True)]
+    changes = [float(d[d > 8].mean()) if d.max() > 8 else 0.0 for d in apart]
+    return sum(change >= VISIBLE for change in changes) >= len(frames) * 0.6
 
 
 def write(path: Path, frames: list[Picture], crf: int) -> None:
