@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any, cast
 
 import cv2
@@ -16,15 +16,13 @@ from builder.text.crop import largest_crop
 from builder.text.drawn import drawn
 from builder.text.motion import Area, Shown
 from builder.text.presets import Preset
-from builder.text.strokes import written_on
+from builder.text.strokes import Screen
 from builder.text.tracks import Look, Track, area_of, find_rolling
 
 Picture = NDArray[Any]
-SIGHT = 288  # pixels, short side of a whole frame as the detector sees it: text of 3 % of the height is 9 pixels high
+CLOSE, QUICK = 384, 224  # pixels, short side of a frame as the detector sees it: the first one, and the others
 LIKELY = 0.5  # score from which on a box is followed; PaddleOCR's 0.6 is for a frame at its full size
 FOLLOWED = 4  # frames of the strip, spread over the clip, in which text is looked for again
-SAME = 1.5, 6.0  # levels by which pictures that are the same may differ: on average, and in any place
-PLACE = 16  # pixels
 LARGE = 0.1  # share of the frame above which a box that cannot be read is no text
 SURE_BOX, WORD = 0.7, 2.0  # score, and length over height, of a box that may hold a word although it cannot be read
 KNOWN = 0.5  # share of a box inside a place of a track: it is the same text
@@ -69,17 +67,14 @@ class Search:
         self.shown = lru_cache(maxsize=None)(self._shown)
         self.texts: list[Text] = []
         self.width, self.height = 0, 0
+        self._screen = Screen()
 
     def run(self) -> list[Text]:
         """All text that counts.
 
         No more frames are looked at once the verdict is clear and no crop could save the clip.
         """
-        seen: list[int] = []
         for number in self.order:
-            if any(self._same(number, other) for other in seen):
-                continue
-            seen.append(number)
             boxes = [box for box in self._detected(number) if not self._known(box, number)]
             if boxes:
                 self.texts += [Text(track, False) for track in Look(number, self._around(number), boxes).follow()]
@@ -88,7 +83,7 @@ class Search:
                     break
         return [text for text in self.texts if not text.refuted]
 
-    @property
+    @cached_property
     def order(self) -> list[int]:
         """Numbers of the frames to look at, from the middle of the clip outwards."""
         count, n = self.preset.frames, len(self.picks)
@@ -97,7 +92,7 @@ class Search:
         middle = (looks[0] + looks[-1]) / 2
         return sorted(looks, key=lambda number: (abs(number - middle), number))
 
-    @property
+    @cached_property
     def watched(self) -> list[int]:
         """Numbers of the frames over which persistence is measured."""
         return sorted({*self.order, *self.frames.spread(FOLLOWED)})
@@ -163,14 +158,15 @@ class Search:
         return self.share(text for text in self._deciding() if text.line is not None) > self.preset.limit
 
     def _detected(self, number: int) -> list[Box]:
-        """Boxes that may hold text, where strokes are."""
+        """Boxes that may hold text, where there are strokes that no earlier look has seen."""
         picture = self.picture(number)
         self.height, self.width = picture.shape[:2]
-        part = written_on(picture)
+        part = self._screen.part(picture)
         if part is None:
             return []
         corner = np.array([part.x0, part.y0], np.float32)
-        found = self.reader.boxes(part.of(picture), min(1.0, SIGHT / min(self.width, self.height)), LIKELY)
+        side = CLOSE if number == self.order[0] else QUICK
+        found = self.reader.boxes(part.of(picture), min(1.0, side / min(self.width, self.height)), LIKELY)
         boxes = (Box(box.corners + corner, box.score) for box in found)
         return [box for box in boxes if cv2.contourArea(box.corners) <= self.rules.max_box * self.width * self.height]
 
@@ -184,13 +180,6 @@ class Search:
         at = self.picks.index(number)
         beside = self.picks[max(0, at - 1) : at + 2]
         return {n: self.shown(n) for n in sorted({*beside, *self.watched})}
-
-    def _same(self, number: int, other: int) -> bool:
-        a, b = self.shown(number).coarse.grey, self.shown(other).coarse.grey
-        apart = cv2.absdiff(a, b)
-        small = (max(1, apart.shape[1] // PLACE), max(1, apart.shape[0] // PLACE))
-        places = cv2.resize(apart, small, interpolation=cv2.INTER_AREA)
-        return bool(apart.mean() <= SAME[0] and places.max() <= SAME[1])
 
     def _picture(self, number: int) -> Picture:
         return self.strip.image(number)
