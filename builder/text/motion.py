@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 Gradients = NDArray[np.float32]
 NEAR = 1  # pixels that a thing which stays may seem to move by
+UNLIKELY = 0.2  # correlation of a box with its own place, below which it is not there, nor a pixel beside
 ENOUGH = 8000  # pixels that tell how alike two areas are
 REACH = 96  # pixels that it is searched for around where it was
 
@@ -83,11 +84,11 @@ class Shown:
 def stays(before: Gradients, now: Gradients, box: Area) -> tuple[float, int, int]:
     """The best correlation (-1..1) of the box with its own place, NEAR pixels more or less, and which: right, down."""
     every = np.ones(before.shape[:2], np.float32)
-    offsets = sorted(
-        product(range(-NEAR, NEAR + 1), repeat=2), key=lambda offset: (abs(offset[0]) + abs(offset[1]), offset)
-    )
-    scores = [(alike(before, now, every, box, (x, y))[0], x, y) for x, y in offsets]
-    return max(scores, key=lambda found: found[0])
+    there = alike(before, now, every, box)[0], 0, 0
+    if there[0] < UNLIKELY:
+        return there
+    offsets = [(x, y) for x, y in product(range(-NEAR, NEAR + 1), repeat=2) if (x, y) != (0, 0)]
+    return max(there, *((alike(before, now, every, box, by)[0], *by) for by in offsets), key=lambda found: found[0])
 
 
 def found(before: Gradients, now: Gradients, box: Area, reach: int) -> tuple[float, int, int]:

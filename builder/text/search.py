@@ -20,7 +20,7 @@ from builder.text.strokes import Screen
 from builder.text.tracks import Look, Track, area_of, find_rolling
 
 Picture = NDArray[Any]
-CLOSE, QUICK = 384, 224  # pixels, short side of a frame as the detector sees it: the first one, and the others
+CLOSE, QUICK = 288, 208  # pixels, short side of a frame as the detector sees it: the first one, and the others
 LIKELY = 0.5  # score from which on a box is followed; PaddleOCR's 0.6 is for a frame at its full size
 FOLLOWED = 4  # frames of the strip, spread over the clip, in which text is looked for again
 LARGE = 0.1  # share of the frame above which a box that cannot be read is no text
