@@ -138,10 +138,15 @@ class Look:
         track.still += kept < GONE and texture >= TEXTURE and around >= AGREES
 
     def _changed(self, box: Area, number: int, x: int, y: int) -> bool:
-        """Whether what surrounds a box, or the picture as a whole, is not what it was."""
-        around, texture = self._around(box, number, x, y)
+        """Whether the picture as a whole is not what it was, or at least what surrounds a box is not.
+
+        While the picture rests, hands and passers-by change what surrounds a box and prove nothing.
+        """
         picture, faint = self.everywhere(number, x // 2, y // 2)
-        return (texture >= TEXTURE and around < DIFFERS) or (faint >= FAINT and picture < UNLIKE)
+        if faint >= FAINT and not UNLIKE <= picture < AGREES:
+            return picture < UNLIKE
+        around, texture = self._around(box, number, x, y)
+        return texture >= TEXTURE and around < DIFFERS
 
     def _note(self, track: Track, number: int, score: float, x: int, y: int) -> None:
         if max(abs(x), abs(y)) < SLOWEST:
@@ -178,7 +183,8 @@ def area_of(box: Box, width: int, height: int) -> Area:
 
 def find_rolling(tracks: Sequence[Track]) -> None:
     """Mark the tracks that roll: moves of the clip that agree on one speed along one axis, and add up to ROLLS."""
-    moves = [(track, move, move.rolling) for track in tracks for move in track.moves]
+    loose = [track for track in tracks if track.over + track.still <= 1]  # what stays where it is does not roll
+    moves = [(track, move, move.rolling) for track in loose for move in track.moves]
     going = [(track, move, speed) for track, move, speed in moves if speed is not None]
     for axis in (0, 1):
         along = [(track, move, speed[axis]) for track, move, speed in going if speed[axis]]
