@@ -184,6 +184,8 @@ def reads(text: TextScore | None, room: int) -> str:
         return ""
     if not text.persistence:
         return "No text is visible."
+    if not text.lines and not text.overlay_area:
+        return ""  # boxes in the scene that nobody has read may hold none
     said = f"Text is visible {'throughout' if text.persistence == 1 else 'for part of the time'}"
     lines = [line for line in text.lines if sum(c.isalpha() for c in line) >= WORD]
     for quoted in (lines[:2], lines[:1]):

@@ -7,7 +7,6 @@ PaddleOCR would have fetched with them.
 import json
 import os
 import shutil
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -17,6 +16,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from builder.errors import RunError
 from builder.pretrained.cache import packaged, prepared
 from builder.stage import require
 
@@ -26,8 +26,18 @@ SHA256 = {
     "PP-OCRv6_small_det": "090f04abcd9d9a7498bc4ebf677e4cb9bdce1fe4197ddb7e529f1ef44e1ff94f",
     "PP-OCRv6_small_rec": "6f327246b50388f3c176ae304bd95767ea6dc0c9ae92153ef8cbe210b3c14884",
 }
+BOX_SCORE = 0.6  # as PaddleOCR publishes it
+LEAST_SIDE = 32  # pixels: the network's grid
 COLUMN = 1.5  # higher than this times its width, a box holds a column of text
 OFFLINE = {"PADDLE_PDX_DISABLE_MODEL_SOURCE_CHECK": "True"}  # else an import asks four hosts which one answers
+
+
+@dataclass(frozen=True)
+class Box:
+    """Where text may be: four corners (x, y) in pixels, clockwise from the top left one, and how sure (0 ... 1)."""
+
+    corners: NDArray[np.float32]
+    score: float
 
 
 @dataclass(frozen=True)
@@ -40,33 +50,61 @@ class Line:
 
 
 class PPOCR:
-    """Both networks, loaded once. One thread: the runner decides how many of these work side by side."""
+    """Both networks, loaded once onto a device, named as torch does. One thread: the runner decides how many work side
+    by side.
 
-    def __init__(self) -> None:
+    Raises:
+        RunError: a package is missing, or the device is a GPU that this ONNX Runtime cannot use.
+    """
+
+    def __init__(self, device: str = "cpu") -> None:
         for module in ("paddleocr", "onnxruntime", "rapidocr"):
             require(module, "ocr")
         os.environ |= OFFLINE
         from paddleocr import TextDetection, TextRecognition
 
         threads = {"intra_op_num_threads": 1, "inter_op_num_threads": 1}
-        given = {"device": "cpu", "engine": "onnxruntime", "engine_config": threads}
+        given = {"device": paddle_device(device), "engine": "onnxruntime", "engine_config": threads}
         detector, recogniser = (folder_of(*model) for model in (DETECTOR, RECOGNISER))
         self._detector = TextDetection(model_name=DETECTOR[0], model_dir=str(detector), **given)
         self._recogniser = TextRecognition(model_name=RECOGNISER[0], model_dir=str(recogniser), **given)
 
-    def boxes(self, image: NDArray[Any]) -> list[NDArray[np.float32]]:
-        """Corners of the boxes that may hold text in an RGB picture, from the top down."""
-        [found] = self._detector.predict(np.ascontiguousarray(image[..., ::-1]))
-        boxes = (np.asarray(corners, np.float32) for corners in found["dt_polys"])
-        return sorted(boxes, key=lambda box: (float(box[0, 1]), float(box[0, 0])))
+    def boxes(self, image: NDArray[Any], scale: float = 1.0, least: float = BOX_SCORE) -> list[Box]:
+        """What may hold text in an RGB picture, with at least a score of `least`, from the top down.
 
-    def read(self, image: NDArray[Any], boxes: Sequence[NDArray[np.float32]]) -> list[Line]:
-        """What each box says."""
-        lines = []
-        for box in boxes:
-            [found] = self._recogniser.predict(np.ascontiguousarray(cut_out(image, box)[..., ::-1]))
-            lines.append(Line(box, str(found["rec_text"]).strip(), float(found["rec_score"])))
-        return lines
+        The network sees the picture scaled by `scale`; a half costs a quarter.
+        """
+        height, width = image.shape[:2]
+        size = max(LEAST_SIDE, round(width * scale)), max(LEAST_SIDE, round(height * scale))
+        seen = image if size == (width, height) else cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+        [found] = self._detector.predict(cv2.cvtColor(seen, cv2.COLOR_RGB2BGR), box_thresh=least)
+        back = np.array([width / size[0], height / size[1]], np.float32)
+        boxes = [
+            Box(np.asarray(corners, np.float32) * back, float(score))
+            for corners, score in zip(found["dt_polys"], found["dt_scores"], strict=True)
+        ]
+        return sorted(boxes, key=lambda box: (float(box.corners[0, 1]), float(box.corners[0, 0])))
+
+    def read(self, image: NDArray[Any], corners: NDArray[np.float32]) -> Line:
+        """What a box of an RGB picture says."""
+        [found] = self._recogniser.predict(np.ascontiguousarray(cut_out(image, corners)[..., ::-1]))
+        return Line(corners, str(found["rec_text"]).strip(), float(found["rec_score"]))
+
+
+def paddle_device(device: str) -> str:
+    """`cuda:1` as PaddleOCR calls it.
+
+    Raises:
+        RunError: the installed ONNX Runtime has no CUDA.
+    """
+    kind, _, index = device.partition(":")
+    if kind != "cuda":
+        return "cpu"
+    import onnxruntime
+
+    if "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
+        raise RunError("this onnxruntime has no CUDA; run: pip install onnxruntime-gpu, or use the CPU")
+    return f"gpu:{index or 0}"
 
 
 def cut_out(image: NDArray[Any], box: NDArray[np.float32]) -> NDArray[Any]:
@@ -104,7 +142,7 @@ def detector_recipe() -> dict[str, Any]:
         {"ToCHWImage": None},
         {"KeepKeys": {"keep_keys": ["image", "shape", "polys", "ignore_tags"]}},
     ]
-    binarise = {"thresh": 0.3, "box_thresh": 0.6, "max_candidates": 1000, "unclip_ratio": 1.5}
+    binarise = {"thresh": 0.3, "box_thresh": BOX_SCORE, "max_candidates": 1000, "unclip_ratio": 1.5}
     return {"PreProcess": {"transform_ops": steps}, "PostProcess": {"name": "DBPostProcess", **binarise}}
 
 

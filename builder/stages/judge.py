@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import polars as pl
 
 DEFAULT_KEEP = (
-    "text.area <= 0.02",
+    "text.overlay_area <= 0",
     "motion.flow >= 0.3",
     "sharpness.laplacian >= 15",
     "brightness.mean in 15..240",

@@ -97,6 +97,10 @@ def test_text_is_quoted(tmp_path: Path) -> None:
     assert described(clip, written(0.0, 0.0, ())).text.endswith("No text is visible.")
 
 
+def test_nothing_is_said_of_boxes_that_nobody_has_read(tmp_path: Path) -> None:
+    assert "ext" not in described(made(tmp_path, panning(texture(), 30, 2.0)), written(lines=())).text
+
+
 def test_nothing_is_said_of_text_that_was_not_looked_for(tmp_path: Path) -> None:
     assert "ext" not in described(made(tmp_path, panning(texture(), 30, 2.0))).text
 
