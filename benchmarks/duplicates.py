@@ -47,7 +47,7 @@ name = "mine"
 path = "{folder}"
 [score]
 use = []
-[judge]
+[filter]
 keep = []
 """
 SHOWN = 12

@@ -51,7 +51,7 @@ path = "{folder}"
 license = "CC0-1.0"
 [score]
 use = {use}
-[judge]
+[filter]
 keep = ["motion.flow >= 0"]
 """
 PR_SET_CHILD_SUBREAPER = 36  # prctl(2)

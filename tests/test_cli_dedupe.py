@@ -26,7 +26,7 @@ method = "fixed"
 seconds = 10
 [score]
 use = []
-[judge]
+[filter]
 keep = []
 [caption.describe]
 tags = "off"

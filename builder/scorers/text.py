@@ -86,7 +86,7 @@ def known(name: str) -> str:
 
 @settings
 class Text(Scorer[TextScore]):
-    """PaddleOCR on the frames that `preset` names (see builder/text/presets.toml, with the condition for `[judge]`).
+    """PaddleOCR on the frames that `preset` names (see builder/text/presets.toml, with the condition for `[filter]`).
 
     Only what decides by that condition is read, the largest boxes first; it counts from `min_score` (0-1) and
     `min_characters` on. Text that stays on the screen while the picture moves counts whatever it says. Boxes over

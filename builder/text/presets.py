@@ -15,7 +15,7 @@ FILE = Path(__file__).with_name("presets.toml")
 
 @dataclass(frozen=True)
 class Preset:
-    """See presets.toml. `keep` is a condition for `[judge]`: it decides nothing here."""
+    """See presets.toml. `keep` is a condition for `[filter]`: it decides nothing here."""
 
     frames: int
     at: Literal["spread", "start"]

@@ -18,7 +18,7 @@ def test_the_published_ones_are_there() -> None:
 
 @pytest.mark.parametrize("name", presets())
 def test_conditions_name_what_is_measured(name: str) -> None:
-    scorer, _, field = next(parse(preset(name).keep).names()).partition(".")
+    scorer, _, field = next(parse(preset(name).keep).leaves()).name.partition(".")
     assert scorer == "text" and field in TextScore.names()
 
 
