@@ -11,7 +11,7 @@ from builder.frames import Frames
 from builder.pretrained.ppocr import PPOCR, SHA256
 from builder.records import Clip, Score
 from builder.stage import Resources, settings
-from builder.stages.score import Scorer
+from builder.stages.score import Mark, Scorer
 from builder.text.motion import Area
 from builder.text.presets import Preset, preset
 from builder.text.search import Rules, Search
@@ -117,8 +117,17 @@ class Text(Scorer[TextScore]):
     def _reader(self) -> PPOCR:
         return PPOCR(self.context.device)
 
+    def search(self, frames: Frames) -> Search:
+        return Search(frames, self._reader, self._preset, Rules(self.min_score, self.min_characters, self.max_box))
+
+    def marks(self, frames: Frames, found: TextScore, picture: int) -> list[Mark]:
+        """Every text on the picture, with what it is and says. Looks for it anew, as a score holds no boxes."""
+        search = self.search(frames)
+        places = [(text, text.track.places.get(picture)) for text in search.run()] if found.boxes else []
+        return [mark(text, place, search) for text, place in places if place]
+
     def score(self, frames: Frames) -> TextScore:
-        search = Search(frames, self._reader, self._preset, Rules(self.min_score, self.min_characters, self.max_box))
+        search = self.search(frames)
         texts = search.run()
         overlays = [text for text in texts if text.overlay]
         return TextScore(
@@ -135,6 +144,14 @@ class Text(Scorer[TextScore]):
             lines=said(texts),
             overlay_lines=said(overlays),
         )
+
+
+def mark(text: Writing, place: Area, search: Search) -> Mark:
+    left, right = place.x0 / search.width, place.x1 / search.width
+    top, bottom = place.y0 / search.height, place.y1 / search.height
+    said = f": {text.line.text}" if text.line else ""
+    corners = ((left, top), (right, top), (right, bottom), (left, bottom))
+    return Mark(corners, ("overlay" if text.overlay else "scene") + said)
 
 
 def cropped(crop: Area | None, clip: Clip) -> dict[str, float]:
