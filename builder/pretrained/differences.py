@@ -7,7 +7,6 @@ optical flow (fast motion). A frame between two others that is their blend tells
 
 from collections.abc import Iterator, Sequence
 from functools import cache
-from itertools import product
 
 import cv2
 import numpy as np
@@ -73,30 +72,32 @@ def unexplained(before: Bytes, after: Bytes) -> float:
     offset of luma, as least absolute deviations find them (by reweighting, Schlossmacher 1973); what is left is held
     against the contrast. The worse of both ways.
     """
-    one, other = _aligned(before, after)
-    return max(_left_over(one, other), _left_over(other, one))
+    return min(_unexplained(*pair) for pair in _laid_over(before, after))
 
 
 def relit(before: Bytes, after: Bytes) -> bool:
     """Whether one picture is the other in another light: that explains them, and they differ by little else."""
-    one, other = _aligned(before, after)
-    apart = float(np.median(np.abs(other - one)) / (max(one.std(), other.std()) + 1))
-    return unexplained(before, after) < min(SAME, apart / 2)
+    return any(_unexplained(*pair) < min(SAME, _apart(*pair) / 2) for pair in _laid_over(before, after))
 
 
-def _aligned(before: Bytes, after: Bytes) -> tuple[Floats, Floats]:
-    """Luma of the parts of two pictures that correlate best, shifted against each other."""
+def _laid_over(before: Bytes, after: Bytes) -> Iterator[tuple[Floats, Floats]]:
+    """Luma of what two pictures have in common: as they are, and shifted so that the middle of one correlates best."""
     one, other = np.stack([before, after]).astype(np.float32) @ LUMA
-    height, width = one.shape
-    best, found = -1.0, (one, other)
-    for y, x in product(range(-SHIFTS[0], SHIFTS[0] + 1), range(-SHIFTS[1], SHIFTS[1] + 1)):
-        a = one[max(0, y) : height + min(0, y), max(0, x) : width + min(0, x)]
-        b = other[max(0, -y) : height + min(0, -y), max(0, -x) : width + min(0, -x)]
-        from_a, from_b = a - a.mean(), b - b.mean()
-        alike = float((from_a * from_b).mean() / (a.std() * b.std() + NOISE))
-        if alike > best:
-            best, found = alike, (a, b)
-    return found
+    yield one, other
+    (height, width), (rows, columns) = one.shape, SHIFTS
+    middle = np.ascontiguousarray(one[rows:-rows, columns:-columns])
+    alike = np.nan_to_num(cv2.matchTemplate(np.ascontiguousarray(other), middle, cv2.TM_CCOEFF_NORMED))
+    y, x = (int(at) - most for at, most in zip(np.unravel_index(alike.argmax(), alike.shape), SHIFTS, strict=True))
+    there = other[max(0, y) : height + min(0, y), max(0, x) : width + min(0, x)]
+    yield one[max(0, -y) : height + min(0, -y), max(0, -x) : width + min(0, -x)], there
+
+
+def _apart(one: Floats, other: Floats) -> float:
+    return float(np.median(np.abs(other - one)) / (max(one.std(), other.std()) + 1))
+
+
+def _unexplained(one: Floats, other: Floats) -> float:
+    return max(_left_over(one, other), _left_over(other, one))
 
 
 def _left_over(given: Floats, wanted: Floats) -> float:
