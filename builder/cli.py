@@ -110,11 +110,13 @@ def filter(
     run: RunArg,
     sets: SetOpt = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what the conditions cost; write nothing.")] = False,
-    clip: Annotated[str, typer.Option("--explain", metavar="CLIP", help="Say why a clip is kept or not.")] = "",
+    clip: Annotated[
+        str | None, typer.Option("--explain", metavar="CLIP", help="Say why a clip is kept or not.")
+    ] = None,
     as_json: JsonOpt = False,
 ) -> None:
     """Score the clips and judge them by the conditions in build.toml."""
-    if not (dry_run or clip):
+    if not dry_run and clip is None:
         if as_json:
             raise ConfigError("--json goes with --dry-run or --explain CLIP")
         steps(run, ("filter",), sets)
@@ -123,7 +125,7 @@ def filter(
     from builder.report import explain as why
 
     opened = open_run(run, sets or ())
-    if clip:
+    if clip is not None:
         told = why.explain(opened, clip)
         typer.echo(told.to_json() if as_json else why.render(told, opened))
     else:

@@ -189,7 +189,10 @@ def parse(text: str) -> Condition:
     if m := GROUP.fullmatch(text):
         return Group(m[1], tuple(parse(part) for part in top_level(m[2])))
     if m := RANGE.fullmatch(text):
-        return Bound(m[1], "in", (limit(m[2], text), limit(m[3], text)))
+        low, high = limit(m[2], text), limit(m[3], text)
+        if low.value is not None and high.value is not None and low.value > high.value:
+            raise ConfigError(f"{text!r}: no number is in it; write the smaller one first")
+        return Bound(m[1], "in", (low, high))
     if m := SIMPLE.fullmatch(text):
         return Bound(m[1], m[2], (limit(m[3], text),))
     if m := SAME.fullmatch(text):

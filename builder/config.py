@@ -76,7 +76,8 @@ class Config:
             first = error.errors()[0]
             key = str(first["loc"][0]) if first["loc"] else ""
             given = json.dumps(values.get(key), default=str)
-            raise ConfigError(f"{self.where(name, key, nth)}: [{name}] {key} = {given}: {first['msg']}") from None
+            said = first["msg"].replace("valid tuple", "list, in brackets")
+            raise ConfigError(f"{self.where(name, key, nth)}: [{name}] {key} = {given}: {said}") from None
 
     def where(self, section: str, key: str = "", nth: int = 0) -> str:
         """`build.toml line 12`, or the `--set` that says so."""

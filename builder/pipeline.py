@@ -17,7 +17,7 @@ from builder.errors import ConfigError
 from builder.layout import Layout
 from builder.meter import Meter
 from builder.records import SourceSpec
-from builder.rules import Rule
+from builder.rules import Rule, preset_lines
 from builder.stage import Context, Stage
 from builder.stages import STAGES, Step
 from builder.stages.admit import Admit
@@ -269,7 +269,8 @@ def check_conditions(run: Run) -> None:
             if wrong := unfit(rule.condition, dict(judge.measured)):
                 section = judge.section or judge.name
                 own = f"{section}.source.{rule.source}" if rule.source else section
-                raise ConfigError(f"{run.config.where(own, 'keep')}: {wrong}{switched_off(judge, rule)}")
+                key = "preset" if rule.line in preset_lines(judge.preset) else "keep"
+                raise ConfigError(f"{run.config.where(own, key)}: {wrong}{switched_off(judge, rule)}")
 
 
 def switched_off(judge: Judge, rule: Rule) -> str:

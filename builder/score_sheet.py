@@ -1,5 +1,6 @@
 """A picture of what scorers found in a video's clips and why, so that a person can look."""
 
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -101,9 +102,20 @@ def curves(frames: Frames) -> Image:
 
 
 def lettering(lines: Sequence[str], colour: tuple[int, int, int]) -> Image:
-    """Lines of text, each as long as there is room."""
-    made = np.full((LINE * len(lines), WIDTH, 3), PAPER, np.uint8)
-    for n, line in enumerate(lines):
-        fits = next((line[:end] for end in range(len(line), 0, -1) if text_width(line[:end]) < WIDTH - 2 * GAP), "")
-        write(made, fits, (GAP, n * LINE + 13), colour)
+    """Lines of text; what there is no room for goes on below."""
+    rows = [row for line in lines for row in wrapped(line)]
+    made = np.full((LINE * len(rows), WIDTH, 3), PAPER, np.uint8)
+    for n, row in enumerate(rows):
+        write(made, row, (GAP, n * LINE + 13), colour)
     return made
+
+
+def wrapped(line: str) -> Iterator[str]:
+    """Cut between values."""
+    row, indent = "", " " * 15
+    for part in re.split(r"(?<=\S)(?=  )", line):
+        if row.strip() and text_width(row + part) >= WIDTH - 2 * GAP:
+            yield row
+            row = indent
+        row += part
+    yield row

@@ -106,7 +106,7 @@ class Storage:
         """As `adopt`, under `stem`-<8 digits of the content's sha256>.parquet, which is returned: a name that a row
         holds can then never come to mean another content."""
         name = f"{stem}-{sha256_of(temporary)[:8]}.parquet"
-        if not self.exists(name):
+        if not self.intact(name):
             self.adopt(temporary, name)
         return name
 

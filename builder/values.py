@@ -10,6 +10,7 @@ Numbers are floats, yes and no are 1 and 0; a few facts are texts.
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 from builder.conditions import Bound, Condition
@@ -143,9 +144,11 @@ def unfit(condition: Condition, tables: Mapping[str, str]) -> str:
     for leaf in condition.leaves():
         value = value_of(leaf.name, tables)
         if value is None:
-            several = [full for full in tables if full.partition(".")[0] == leaf.name]
-            there = ", ".join(several or [*sorted(tables), *FACTS])
-            return f"nothing measures {leaf.name!r}; there are: {there}"
+            names = [*tables, *FACTS]
+            own = [full for full in names if full.partition(".")[0] == leaf.name.partition(".")[0]]
+            near = get_close_matches(leaf.name, names, 1)
+            hint = f"did you mean {near[0]!r}? " if near else ""
+            return f"nothing measures {leaf.name!r}; {hint}there are: {', '.join(own or names)}"
         if value.text == isinstance(leaf, Bound):
             kind, fits = ("a text", '== "..." or != "..."') if value.text else ("a number", "a number or a percentile")
             return f"{leaf.name!r} is {kind}: compare it by {fits}"

@@ -44,7 +44,7 @@ def compared(draw: st.DrawFn) -> Written:
 
 @st.composite
 def between(draw: st.DrawFn) -> Written:
-    name, low, high = draw(st.sampled_from(NAMES)), draw(numbers), draw(numbers)
+    name, (low, high) = draw(st.sampled_from(NAMES)), sorted((draw(numbers), draw(numbers)), key=float)
     text = f"{name} in {low}{draw(SPACE)}..{draw(SPACE)}{high}"
     return Written(text, f"(v({name!r}) is not None and {low} <= v({name!r}) <= {high})")
 

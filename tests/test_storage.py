@@ -188,3 +188,13 @@ def test_a_full_disk_stops_the_run_clearly_and_loses_nothing(tmp_path: Path, how
     died, same = done.stdout.split()
     assert int(died) >= 3  # at several places
     assert same == "True"
+
+
+def test_a_damaged_file_is_replaced_by_its_content(tmp_path: Path) -> None:
+    storage = Storage(tmp_path)
+    for _ in range(2):
+        with storage.scratch(".evidence") as made:
+            made.write_bytes(b"content")
+            name = storage.adopt_by_content(made, "media/a")
+        assert storage.path(name).read_bytes() == b"content"
+        storage.path(name).write_bytes(b"junk")

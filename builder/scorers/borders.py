@@ -32,16 +32,16 @@ class BordersScore(Score):
         share: share of the frame that is border, 0 none ... 1.
         letterbox: share of the height above and below the picture, 0 ... 1.
         pillarbox: share of the width left and right of it, 0 ... 1.
-        s_x, e_x, s_y, e_y: the crop without borders, s_x <= x < e_x and s_y <= y < e_y, in pixels of the clip.
+        s_x, e_x, s_y, e_y: the crop without borders, s_x <= x < e_x and s_y <= y < e_y, in whole pixels of the clip.
     """
 
     share: float
     letterbox: float
     pillarbox: float
-    s_x: int
-    e_x: int
-    s_y: int
-    e_y: int
+    s_x: float
+    e_x: float
+    s_y: float
+    e_y: float
 
 
 @settings
@@ -66,10 +66,10 @@ class Borders(Scorer[BordersScore]):
             share=1 - (1 - left - right) * (1 - top - bottom),
             letterbox=top + bottom,
             pillarbox=left + right,
-            s_x=round(left * clip.width),
-            e_x=round((1 - right) * clip.width),
-            s_y=round(top * clip.height),
-            e_y=round((1 - bottom) * clip.height),
+            s_x=float(round(left * clip.width)),
+            e_x=float(round((1 - right) * clip.width)),
+            s_y=float(round(top * clip.height)),
+            e_y=float(round((1 - bottom) * clip.height)),
         )
 
     def marks(self, frames: Frames, found: BordersScore, picture: int) -> list[Mark]:
