@@ -117,7 +117,7 @@ def test_of_one_source_its_own_conditions_hold_instead(config: Path) -> None:
         ('[filter]\noverrides = {}\n', "[filter] has no key 'overrides'"),
         ('[judge]\nkeep = []\n', "line 11: no section [judge]; what it held is in [filter] now; allowed: "),
         ('[rank]\n', "no section [rank]; allowed: "),
-        ('[filter]\nkeep = ["motion > 1"]\n', "did you mean 'motion.flow'? there are: motion.flow, motion.camera, motion."),
+        ('[filter]\nkeep = ["motion > 1"]\n', "did you mean 'motion.flow'? there are: motion.flow, motion.camera, "),
         ('[filter]\nkeep = ["motion.flow in 5..1"]\n', "no number is in it; write the smaller one first"),
         ('[filter]\nkeep = ["motion.flo > 1"]\n', "did you mean 'motion.flow'? there are: motion.flow, motion.camera"),
         ('[filter]\nkeep = "motion.flow > 1"\n', "Input should be a list, in brackets"),
