@@ -32,7 +32,10 @@ class BordersScore(Score):
         share: share of the frame that is border, 0 none ... 1.
         letterbox: share of the height above and below the picture, 0 ... 1.
         pillarbox: share of the width left and right of it, 0 ... 1.
-        s_x, e_x, s_y, e_y: the crop without borders, s_x <= x < e_x and s_y <= y < e_y, in whole pixels of the clip.
+        s_x: the crop without borders is s_x <= x < e_x and s_y <= y < e_y, in whole pixels of the clip.
+        e_x: see `s_x`.
+        s_y: see `s_x`.
+        e_y: see `s_x`.
     """
 
     share: float
