@@ -120,7 +120,7 @@ def nothing(frames: int) -> tuple[Floats, Floats, Flags]:
 
 def _lasts(evidence: "Evidence", area: Area, run: Boundary) -> bool:
     """Whether the picture after is another one than that before, and not just in another light."""
-    from builder.pretrained.differences import lasting_change, relit
+    from builder.media.likeness import lasting_change, relit
 
     first, last = (run.start - 1, run.end + 1) if run.kind == CUT else (run.start - 2, run.end + 1)
     ends = max(0, first), min(len(evidence) - 1, last)
@@ -140,7 +140,7 @@ def _slides(evidence: "Evidence", area: Area, fps: float) -> Iterator[Boundary]:
 
     A flash is over within FLASH_S, and the picture is the one before it.
     """
-    from builder.pretrained.differences import SAME, unexplained
+    from builder.media.likeness import SAME, unexplained
 
     diff, held = np.nan_to_num(evidence.diff, nan=np.inf), max(STILLS, round(FLASH_S * fps))
     still = diff <= STILL

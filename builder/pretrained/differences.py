@@ -12,20 +12,19 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from builder.media.likeness import LUMA
+
 Floats = NDArray[np.float32]
 Bytes = NDArray[np.uint8]
 
 GAPS = (1, 2, 3, 4, 6, 8, 12, 16, 24)  # frames between the two that are compared
 HISTOGRAM_GAPS, QUANTILE_GAPS, BLEND_GAPS = (1, 2, 4, 8, 16, 24), (1, 4, 12, 24), (2, 4, 6, 10)
 SPREAD_GAPS, QUARTERS = (1, 2, 4, 8, 16, 24), (36, 72, 108)  # of 144 cells
-LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 LARGE_CHANGE = 24  # levels of 255
 FLOW_FROM = 2.0  # mean difference below which no motion is worth compensating
 NOISE = 4.0  # variance added to both sides of a correlation, so that two flat frames are alike
 BRIGHTNESS, CONTRAST = -8, -7  # which columns they are
 PLAIN, DARK, BRIGHT = 8.0, 32, 223  # standard deviation and bounds of luma, 0..255, of a frame that shows nothing
-SAME = 0.25  # of `unexplained`: less and two pictures show the same
-FITS, SHIFTS = 8, (4, 8)  # steps of reweighting; rows and columns of a thumbnail
 BLOCK = 256  # thumbnails scaled at once
 
 
@@ -53,62 +52,6 @@ def blank(differences: Floats) -> NDArray[np.bool_]:
     luma, deviation = differences[:, BRIGHTNESS] * 64, np.expm1(differences[:, CONTRAST])
     found: NDArray[np.bool_] = (deviation < PLAIN) & ((luma < DARK) | (luma > BRIGHT))
     return found
-
-
-def lasting_change(before: Bytes, after: Bytes) -> float:
-    """How much of the picture is another one (0..255): the median over cells, beside a change of brightness all share.
-
-    Takes two thumbnails. Something that moved changes some cells much, another shot changes most.
-    """
-    one, other = _cells(np.stack([before, after])) @ LUMA
-    change = other - one
-    return float(np.median(np.abs(change - np.median(change))))
-
-
-def unexplained(before: Bytes, after: Bytes) -> float:
-    """How little of one picture is the other in another light: 0 the same ... about 0.7 nothing in common.
-
-    Takes two thumbnails, of which one may be shifted by a few pixels. Each is fitted to the other with a gain and an
-    offset of luma, as least absolute deviations find them (by reweighting, Schlossmacher 1973); what is left is held
-    against the contrast. The worse of both ways.
-    """
-    return min(_unexplained(*pair) for pair in _laid_over(before, after))
-
-
-def relit(before: Bytes, after: Bytes) -> bool:
-    """Whether one picture is the other in another light: that explains them, and they differ by little else."""
-    return any(_unexplained(*pair) < min(SAME, _apart(*pair) / 2) for pair in _laid_over(before, after))
-
-
-def _laid_over(before: Bytes, after: Bytes) -> Iterator[tuple[Floats, Floats]]:
-    """Luma of what two pictures have in common: as they are, and shifted so that the middle of one correlates best."""
-    one, other = np.stack([before, after]).astype(np.float32) @ LUMA
-    yield one, other
-    (height, width), (rows, columns) = one.shape, SHIFTS
-    middle = np.ascontiguousarray(one[rows:-rows, columns:-columns])
-    alike = np.nan_to_num(cv2.matchTemplate(np.ascontiguousarray(other), middle, cv2.TM_CCOEFF_NORMED))
-    y, x = (int(at) - most for at, most in zip(np.unravel_index(alike.argmax(), alike.shape), SHIFTS, strict=True))
-    there = other[max(0, y) : height + min(0, y), max(0, x) : width + min(0, x)]
-    yield one[max(0, -y) : height + min(0, -y), max(0, -x) : width + min(0, -x)], there
-
-
-def _apart(one: Floats, other: Floats) -> float:
-    return float(np.median(np.abs(other - one)) / (max(one.std(), other.std()) + 1))
-
-
-def _unexplained(one: Floats, other: Floats) -> float:
-    return max(_left_over(one, other), _left_over(other, one))
-
-
-def _left_over(given: Floats, wanted: Floats) -> float:
-    weights = np.ones_like(given)
-    for _ in range(FITS):
-        middle, target = np.average(given, weights=weights), np.average(wanted, weights=weights)
-        centred = given - middle
-        gain = max(0.0, float((weights * centred * (wanted - target)).sum() / ((weights * centred**2).sum() + 1e-3)))
-        left = np.abs(wanted - target - gain * centred)
-        weights = 1 / np.maximum(left, 1)
-    return float(np.median(left) / (wanted.std() + 1))
 
 
 def earlier(rows: NDArray[np.float32], gap: int) -> NDArray[np.float32]:
