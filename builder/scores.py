@@ -6,24 +6,22 @@ A clip is what the defaults of `detect` and `split` make of the video.
 import dataclasses
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from builder import registry
 from builder.errors import Filtered, ItemError
 from builder.figures import as_number, one_line
 from builder.frames import Timeline
+from builder.loose_videos import check_preview, look_at, sheet_name, shots_of, told_short
 from builder.pipeline import DEFAULT_PLUGINS
 from builder.records import Clip, Failure, Scanned, Score
-from builder.shots import check_preview, device_for, make_detector, scanned, sheet_name
-from builder.stage import Context, Item, Stage
+from builder.shots import make_detector
+from builder.stage import Item
 from builder.stages.detect import Detector
 from builder.stages.score import Scorer
 from builder.stages.split import Split
-from builder.storage import Storage
 
 Answers = Mapping[str, Score | Failure]  # by scorer
 
@@ -116,51 +114,30 @@ def find_scores(
     Raises:
         ConfigError: `preview` is no name for a PNG.
     """
+    from builder.media.decode import ScanSettings
+
     if preview:
         check_preview(preview, videos)
     detector = make_detector("", ())
-    with TemporaryDirectory(prefix="osd-build-score-") as folder, ExitStack() as stack:
-        context = Context(Storage(Path(folder)), base=Path.cwd(), device=device_for(detector, *scorers))
-        stack.callback(context.close)
-        stages: list[Stage[Any, Any]] = [detector, *scorers]
-        for stage in stages:
-            stack.enter_context(stage.opened(context))
-        for number, video in enumerate(videos, 1):
-            try:
-                yield one(number, video, detector, scorers, sheet_name(preview, number, len(videos)))
-            except ItemError as error:
-                named = error.message if str(video) in error.message else f"{video}: {error.message}"
-                yield Failure(str(video), error.kind, named)
-            except OSError as error:
-                yield Failure(str(video), "unreadable", f"{video}: {error.strerror or error}")
 
+    def look(number: int, video: Path, scan: Scanned) -> Report:
+        clips = [Scored(str(video), n, *row) for n, row in enumerate(scored(scan, detector, scorers), 1)]
+        report = Report(str(video), scan.fps, scan.frames, clips, told_short(scan))
+        if preview:
+            from builder.score_sheet import draw
 
-def one(number: int, video: Path, detector: Detector, scorers: Sequence[Scorer[Any]], picture: Path | None) -> Report:
-    """Raises ItemError when there is nothing to score, OSError when the video cannot be read."""
-    from builder.media.decode import ScanSettings
+            sheet = sheet_name(preview, number, len(videos))
+            draw(report, scan, scorers, detector.context.storage, sheet)
+        return report
 
-    context = detector.context
-    scan = scanned(number, video, ScanSettings(content="content" in detector.wants), context)
-    clips = [Scored(str(video), n, *row) for n, row in enumerate(scored(scan, detector, scorers), 1)]
-    note = "" if scan.complete else f"only its first {scan.duration_s:.2f} s are there ({scan.lost})"
-    report = Report(str(video), scan.fps, scan.frames, clips, note)
-    if picture:
-        from builder.score_sheet import draw
-
-        draw(report, scan, scorers, context.storage, picture)
-    for name in (scan.evidence, scan.strip):
-        context.storage.remove(name)
-    return report
+    yield from look_at(videos, ScanSettings(content="content" in detector.wants), [detector, *scorers], look)
 
 
 def scored(scan: Scanned, detector: Detector, scorers: Sequence[Scorer[Any]]) -> Iterator[tuple[Clip, Answers]]:
     """Every clip with what each scorer says of it."""
-    [shots] = detector.batch([Item(scan, "")])
-    if isinstance(shots, Failure):
-        raise ItemError(shots.kind, shots.message)
-    split = Split()
+    split, shots = Split(), shots_of(scan, detector)
     try:
-        clips = split.clips(shots[0], scan, Timeline(scan, detector.context.storage), [(0, scan.frames)])
+        clips = split.clips(shots, scan, Timeline(scan, detector.context.storage), [(0, scan.frames)])
     except Filtered as error:
         raise ItemError(error.kind, f"there is no clip to score: {error.message}") from None
     items = [Item(clip, "", {"scan": scan}) for clip in clips]

@@ -1,28 +1,20 @@
 """What `osd-build shots` does: the boundaries of single videos, outside of any run. Nothing is left behind."""
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
-from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from builder import registry
 from builder.config import Config, apply
-from builder.errors import ConfigError, ItemError
+from builder.errors import ConfigError
 from builder.figures import one_line
 from builder.frames import Footage, Timeline
+from builder.loose_videos import check_preview, look_at, sheet_name, shots_of, told_short
 from builder.pipeline import DEFAULT_PLUGINS
 from builder.records import Failure, Scanned, Shots
-from builder.stage import Context, Item, Stage
 from builder.stages.detect import CUT, Detector
-from builder.storage import Storage
-
-if TYPE_CHECKING:
-    from builder.media.decode import ScanSettings
-
-LONGEST_S = 3600.0  # for one video, as `scan` has it
 
 
 @dataclass(frozen=True)
@@ -88,51 +80,19 @@ def find_shots(
 
     if preview:
         check_preview(preview, videos)
+
+    def look(number: int, video: Path, scan: Scanned) -> Report:
+        storage = detector.context.storage
+        boundaries = told(shots_of(scan, detector), Timeline(scan, storage))
+        if preview:
+            from builder.contact_sheet import draw
+
+            marks = [(b.frame, f"{b.kind} {b.frame}") for b in boundaries]
+            draw(Footage(scan, storage), marks, video.name, sheet_name(preview, number, len(videos)))
+        return Report(str(video), scan.fps, scan.frames, boundaries, told_short(scan))
+
     settings = ScanSettings(content="content" in detector.wants, key_frames_first=key_frames_first)
-    with TemporaryDirectory(prefix="osd-build-shots-") as folder:
-        context = Context(Storage(Path(folder)), base=Path.cwd(), device=device_for(detector))
-        try:
-            with detector.opened(context):
-                for number, video in enumerate(videos, 1):
-                    decode = partial(scanned, number, video, settings, context)
-                    yield one(video, decode, detector, context, sheet_name(preview, number, len(videos)))
-        finally:
-            context.close()
-
-
-def one(
-    video: Path, decode: Callable[[], Scanned], detector: Detector, context: Context, sheet: Path | None
-) -> Report | Failure:
-    try:
-        scan = decode()
-        [answer] = detector.batch([Item(scan, "")])
-    except ItemError as error:
-        return Failure(str(video), error.kind, error.message)
-    except OSError as error:
-        return Failure(str(video), "unreadable", f"{video}: {error.strerror or error}")
-    if isinstance(answer, Failure):
-        return Failure(str(video), answer.kind, f"{video}: {answer.message}", filtered=answer.filtered)
-    footage = Footage(scan, context.storage)
-    boundaries = told(answer[0], Timeline(scan, context.storage))
-    if sheet:
-        from builder.contact_sheet import draw
-
-        marks = [(b.frame, f"{b.kind} {b.frame}") for b in boundaries]
-        draw(footage, marks, video.name, sheet)
-    for name in (scan.evidence, scan.strip):
-        context.storage.remove(name)
-    note = "" if scan.complete else f"only its first {scan.duration_s:.2f} s are there ({scan.lost})"
-    return Report(str(video), scan.fps, scan.frames, boundaries, note)
-
-
-def scanned(number: int, video: Path, settings: "ScanSettings", context: Context) -> Scanned:
-    """The decode pass, in the guarded child."""
-    from builder.media.decode import scan
-
-    names = [f"{number}.evidence", f"{number}.strip"]
-    paths = [context.storage.path(name) for name in names]
-    facts = context.guard.call(scan, video.absolute(), *paths, settings, wall_s=LONGEST_S, cpu_s=LONGEST_S)
-    return Scanned(str(number), **vars(facts), evidence=names[0], strip=names[1])
+    yield from look_at(videos, settings, [detector], look)
 
 
 def told(shots: Shots, timeline: Timeline) -> list[Told]:
@@ -145,28 +105,3 @@ def told(shots: Shots, timeline: Timeline) -> list[Told]:
             found.append(Told(frame, round(float(timeline.times_s[frame]), 6), kind or CUT, score))
         before = end
     return found
-
-
-def device_for(*stages: Stage[Any, Any]) -> str:
-    if not any(stage.needs.gpus for stage in stages):
-        return "cpu"
-    import torch
-
-    return "cuda" if torch.cuda.is_available() else "cpu"
-
-
-def check_preview(preview: Path, videos: Sequence[Path]) -> None:
-    """Refuse what could overwrite something else than an earlier preview."""
-    if preview.suffix.lower() != ".png":
-        raise ConfigError(f"--preview {preview}: a PNG is drawn; give a name that ends in .png")
-    if not preview.parent.is_dir():
-        raise ConfigError(f"--preview {preview}: there is no folder {preview.parent}; make it first")
-    for number, video in enumerate(videos, 1):
-        sheet = sheet_name(preview, number, len(videos))
-        if sheet and sheet.exists() and video.exists() and sheet.samefile(video):
-            raise ConfigError(f"--preview {preview} would overwrite {video}; give another name")
-
-
-def sheet_name(preview: Path | None, number: int, count: int) -> Path | None:
-    """`out.png`, or of several videos `out-1.png` and so on, in their order."""
-    return preview.with_stem(f"{preview.stem}-{number}") if preview and count > 1 else preview
