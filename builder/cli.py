@@ -43,7 +43,7 @@ def staging(scratch: Path | None) -> list[str]:
     return [f"scan.scratch={scratch.absolute()}"] if scratch else []
 
 
-def steps(run: Path, verbs: tuple[str, ...], sets: list[str] | None, limit: int = 0, refresh: bool = False) -> None:
+def steps(run: Path, verbs: tuple[str, ...], sets: list[str] | None, limit: int = 0, refresh: bool = False) -> NoReturn:
     from builder.execute import execute
 
     try:

@@ -102,10 +102,11 @@ def liberties(run: Run) -> Iterator[str]:
 
 def broken_off(run: Run) -> Iterator[str]:
     """Which videos are kept in part."""
-    heads = [row for row in Table(run.storage, "scan", Scanned).rows() if not row.complete]
+    rows = Table(run.storage, "scan", Scanned).columns("complete", Scanned.KEY, "lost")
+    heads = [(key, lost) for complete, key, lost in rows if not complete]
     if heads:
         videos = "1 video breaks" if len(heads) == 1 else f"{len(heads)} videos break"
-        named = "; ".join(f"{row.id}: {row.lost}" for row in heads[:TOLD]) + ("; ..." if len(heads) > TOLD else "")
+        named = "; ".join(f"{key}: {lost}" for key, lost in heads[:TOLD]) + ("; ..." if len(heads) > TOLD else "")
         yield f"note: {videos} off, the good head is kept: {named}"
 
 

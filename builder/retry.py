@@ -8,11 +8,10 @@ from pathlib import Path
 from builder.config import FILE
 from builder.engine import Job
 from builder.errors import ConfigError
-from builder.parquet import read_columns
 from builder.pipeline import Run
 from builder.records import Fetched, Record
 from builder.stages import VERBS
-from builder.table import Answer, part_name
+from builder.table import Answer
 
 
 def what_and_run(words: Sequence[str]) -> tuple[str, Path]:
@@ -58,12 +57,9 @@ def forget_lost(run: Run, table: str) -> int:
 def forget_downloads(run: Run) -> int:
     """Drop rows of downloads whose files are gone; but for those that the takedown list names by their hash."""
     job = next(job for job in run.jobs() if job.target.name == "fetch")
-    columns = ["root", "path", "size_bytes", "sha256"]
-    tables = (read_columns(run.storage, f"fetch/{part_name(n)}", columns) for n in job.target.parts())
     gone = {
         path
-        for table in tables
-        for root, path, size_bytes, sha256 in zip(*(table[name].to_pylist() for name in columns), strict=True)
+        for root, path, size_bytes, sha256 in job.target.columns("root", "path", "size_bytes", "sha256")
         if not root and f"sha256:{sha256}" not in run.taken_down and not run.storage.intact(path, size_bytes)
     }
     return drop(job, lambda answer: any(row.path in gone for row in answer.rows)) if gone else 0  # type: ignore[attr-defined]

@@ -24,7 +24,17 @@ import pyarrow.parquet as pq
 from builder.digests import digested, short_hash
 from builder.errors import RunError
 from builder.layout import bucket
-from builder.parquet import FORMAT_VERSION, arrow_schema, as_table, as_text, decode, encode, from_parquet, to_parquet
+from builder.parquet import (
+    FORMAT_VERSION,
+    arrow_schema,
+    as_table,
+    as_text,
+    decode,
+    encode,
+    from_parquet,
+    read_columns,
+    to_parquet,
+)
 from builder.records import Failure, Record
 from builder.storage import Storage
 
@@ -89,6 +99,12 @@ class Table(Generic[R]):
     def rows(self, numbers: Iterable[int] | None = None) -> list[R]:
         """All rows of the parts named, or of all parts."""
         return [row for n in (self.parts() if numbers is None else numbers) for row in self.read(n).rows()]
+
+    def columns(self, *names: str) -> Iterator[tuple[Any, ...]]:
+        """The values of a few columns of every row, without reading the others."""
+        for n in self.parts():
+            part = read_columns(self.storage, f"{self.name}/{part_name(n)}", names)
+            yield from zip(*(part[name].to_pylist() for name in names), strict=True)
 
     def outcomes(self, n: int) -> list[tuple[str, int, Failure | None]]:
         """Of every input of a part: its id, and its number of rows or its failure. Reads no row."""
