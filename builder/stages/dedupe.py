@@ -16,7 +16,7 @@ from builder.stages.hash import Hashes
 if TYPE_CHECKING:
     from builder.duplicates.match import Clips
 
-Rank = tuple[float, float, tuple[int, bool, bool, bool], str]
+Rank = tuple[bool, float, float, tuple[int, bool, bool, bool], str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,13 +40,14 @@ class Twin(Record):
 @settings
 class Dedupe(Stage[Hashes, Twin]):
     """Clips show the same if their hashes do, to `radius` of 64 bits, and they change alike, with a correlation of
-    `similarity`. The best is kept: most pixels, then bytes a second of its video, then the licence that allows most.
-    A clip is left out if better ones show `covered` of it. With `on = false` nothing is looked for."""
+    `similarity`. The best is kept: of a file that is whole; then most pixels, bytes a second of its video, the licence
+    that allows most. A clip is left out if better ones show `covered` of it. With `on = false` none is looked for."""
 
     name: ClassVar[str] = "dedupe"
     reads: ClassVar[str] = "hash"
     writes: ClassVar[type[Twin]] = Twin
     grain: ClassVar[str] = "clip"
+    version: ClassVar[int] = 2
     whole: ClassVar[bool] = True
     needs: ClassVar[Resources] = Resources(memory_bytes=4 << 30)
 
@@ -62,7 +63,7 @@ class Dedupe(Stage[Hashes, Twin]):
     def digest(self, row: Record) -> str:
         """Short, as it is asked for three times a clip: what `rank` looks at."""
         if isinstance(row, Scanned):
-            return short_hash([row.width, row.height, row.duration_s])
+            return short_hash([row.width, row.height, row.duration_s, row.complete])
         if isinstance(row, SourceVideo):
             return short_hash([row.size_bytes, row.license, row.license_url])
         return row.digest()
@@ -91,12 +92,19 @@ class Dedupe(Stage[Hashes, Twin]):
 
 
 def rank(item: Item[Any]) -> Rank:
-    """The best first: pixels of picture, without bars; bytes a second of the source; then what the licence allows."""
+    """The best first: of a file that is whole, as what is left of a broken one ends early and has its bytes for less;
+    pixels of picture, without bars; bytes a second of the source; then what the licence allows."""
     scan, video, row = item.get(Scanned), item.get(SourceVideo), item.row
     terms = license_of(video.license, video.license_url)
     barred = terms.commercial != "yes", terms.share_alike != "no", terms.attribution != "no"
     pixels = scan.width * scan.height * round(row.picture, 1)  # bars are measured to about 1 %
-    return -pixels, -video.size_bytes / scan.duration_s, (len(terms.barriers()), *barred), row.clip_id
+    return (
+        not scan.complete,
+        -pixels,
+        -video.size_bytes / scan.duration_s,
+        (len(terms.barriers()), *barred),
+        row.clip_id,
+    )
 
 
 def columns(rows: Sequence[Hashes]) -> "Clips":

@@ -46,8 +46,13 @@ BETTER = {
     "more bytes a second": {"video": replace(VIDEO, size_bytes=2_000_000)},
     "a licence that allows more": {"video": replace(VIDEO, license="CC0-1.0")},
     "a licence that is known": {},
+    "a whole file": {"video": replace(VIDEO, license="CC-BY-NC-4.0")},
 }
 WORSE = {
+    "a whole file": {
+        "scan": replace(SCAN, complete=False, lost="truncated"),
+        "video": replace(VIDEO, size_bytes=2_000_000),
+    },
     "no bars": {"bars": 40},
     "a licence that is known": {"video": replace(VIDEO, license="")},
 }
