@@ -235,6 +235,9 @@ def doctor() -> None:
 def main() -> None:
     """Entry point. Exit codes: 0 done, 1 stopped, 2 wrong configuration, 3 done but some items failed, 130 Ctrl-C."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: workers are stopped too
+    os.environ["PYTHONSAFEPATH"] = (
+        "1"  # the fork server would import from the folder it is started in, whatever lies there
+    )
     try:
         app()
     except SystemExit as done:

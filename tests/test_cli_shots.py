@@ -119,3 +119,11 @@ def test_json_has_a_line_for_a_video_that_failed_too(videos: Path) -> None:
     assert list(first) == list(third) == ["video", "error", "message"]
     assert (first["video"], first["error"], third["error"]) == ("text.mp4", "not_video", "too_short")
     assert third["message"].startswith(f"{ODD}: ") and second["frames"] == 75
+
+
+def test_nothing_is_imported_from_the_folder_one_stands_in(videos: Path) -> None:
+    for name in ("builder", "numpy", "av"):
+        (videos / name).mkdir()
+        (videos / name / "__init__.py").write_text("raise SystemExit('not this one')")
+    done = shots("--detector", "fixed", "cuts.mp4", cwd=videos)
+    assert done.returncode == 0, done.stderr
