@@ -1,26 +1,21 @@
 """Transformers: captions from any image-text-to-text model, by its Hub id or from a local folder."""
 
-import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property, partial
+from collections.abc import Sequence
 from typing import Annotated, Any, ClassVar, cast
 
 from numpy.typing import NDArray
 from pydantic import Field
 
+from builder.captioning.asking import Asking
+from builder.captioning.engine import Question, Said, Sampling
 from builder.errors import ItemError, RunError
 from builder.pretrained.hub import local_folder, missing, resolve
 from builder.pretrained.threads import torch_threads
-from builder.records import Caption, Failure, Verdict
-from builder.stage import Item, Resources, execution, require, settings
-from builder.stages.caption import Captioner
-
-PROMPT = "Describe this video in detail: who or what is in it, what happens, the setting, the light and the camera."
+from builder.stage import Resources, execution, require, settings
 
 
 @settings
-class Transformers(Captioner):
+class Transformers(Asking):
     """One prompt and `frames_per_clip` frames of the clip, greedy decoding, at most `max_new_tokens`.
 
     `model` is a Hub id, or a folder (starting with /, ~ or .) with safetensors weights; code from a model is never run.
@@ -32,70 +27,20 @@ class Transformers(Captioner):
     needs: ClassVar[Resources] = Resources(gpus=1.0, memory_bytes=8 << 30)
 
     model: str = "llava-hf/llava-1.5-7b-hf"
-    revision: str = "main"
-    prompt: Annotated[str, Field(min_length=1)] = PROMPT
-    frames_per_clip: Annotated[int, Field(ge=1, le=64)] = 1
-    max_new_tokens: Annotated[int, Field(ge=1)] = 256
     batch_size: Annotated[int, Field(ge=1)] = execution(default=8)
     cpu_threads: Annotated[int, Field(ge=1)] = execution(default=1)  # of each worker, where there is no GPU
 
-    def identity(self) -> Mapping[str, str]:
-        return {"revision": resolve(self.model, self.revision)}
+    @property
+    def model_revision(self) -> str:
+        return resolve(self.model, self.revision)
 
-    def setup(self) -> None:
-        engine = Engine(self.model, resolve(self.model, self.revision), self.context.device)
+    def engine(self) -> "LocalModel":
+        engine = LocalModel(self.model, self.model_revision, self.context.device)
         engine.threads = self.cpu_threads
-        vars(self)["_engine"] = engine
-
-    def close(self) -> None:
-        vars(self).pop("_engine", None)
-
-    @cached_property
-    def _parameters(self) -> str:
-        """What else decided the text, as JSON."""
-        engine: Engine = vars(self)["_engine"]
-        known = {"frames": self.frames_per_clip, "max_new_tokens": self.max_new_tokens, "do_sample": False}
-        return json.dumps({**known, "dtype": engine.dtype})
-
-    def batch(self, items: Sequence[Item[Verdict]]) -> list[Sequence[Caption] | Failure]:
-        shown, failed = self.sift(items, lambda item: self.frames(item).images(self.frames_per_clip))
-        engine: Engine = vars(self)["_engine"]
-        answers = engine.say(list(shown.values()), self.prompt, self.max_new_tokens) if shown else []
-        said = dict(zip(shown, answers, strict=True))
-        return [
-            failed[item.id] if item.id in failed else self.answer(item.id, partial(self._caption, item, said[item.id]))
-            for item in items
-        ]
-
-    def _caption(self, item: Item[Verdict], said: "Said") -> Sequence[Caption]:
-        if not said.text:
-            raise ItemError("empty_caption", f"{self.model} said nothing about {item.id}; try another prompt", True)
-        return [
-            Caption(
-                item.id,
-                captioner=self.label or self.plugin,
-                text=said.text,
-                status="ok" if said.finished else "truncated",
-                model=self.model,
-                revision=resolve(self.model, self.revision),
-                prompt=self.prompt,
-                frames_s=tuple(self.frames(item).times_s(self.frames_per_clip)),
-                parameters=self._parameters,
-                tokens=said.tokens,
-            )
-        ]
+        return engine
 
 
-@dataclass(frozen=True)
-class Said:
-    """An answer: its text, how many tokens it took, and whether the model came to an end by itself."""
-
-    text: str
-    tokens: int
-    finished: bool
-
-
-class Engine:
+class LocalModel:
     """A model on its device, with its processor."""
 
     threads = 1
@@ -128,25 +73,43 @@ class Engine:
         ends = tokenizer.eos_token_id if ends is None else ends
         self._ends = set(ends if isinstance(ends, list) else [ends])
 
-    def say(self, clips: Sequence[Sequence[NDArray[Any]]], prompt: str, max_new_tokens: int) -> list[Said]:
-        """Answers to the prompt about each list of RGB images."""
+    def say(self, questions: Sequence[Question], sampling: Sampling) -> list[Said | ItemError]:
+        found: dict[str, Said | ItemError] = {}
+        shown: dict[str, list[NDArray[Any]]] = {}
+        for question in questions:
+            try:
+                shown[question.id] = question.frames()
+            except ItemError as error:
+                found[question.id] = error
+        asked = [question for question in questions if question.id in shown]
+        if asked:
+            found |= dict(zip(shown, self._say(asked, list(shown.values()), sampling), strict=True))
+        return [found[question.id] for question in questions]
+
+    def close(self) -> None:
+        pass
+
+    def _say(
+        self, asked: Sequence[Question], clips: Sequence[Sequence[NDArray[Any]]], sampling: Sampling
+    ) -> list[Said]:
         import torch
         from PIL import Image
 
-        texts = [self._written(prompt, len(images)) for images in clips]
+        texts = [self._written(q.prompt, len(images)) for q, images in zip(asked, clips, strict=True)]
         pictures = [[Image.fromarray(image) for image in images] for images in clips]
         inputs = self._processor(images=pictures, text=texts, padding=True, return_tensors="pt")
         inputs = inputs.to(self._network.device, dtype=self._network.dtype)
         pad = self._processor.tokenizer.pad_token_id
         with torch.inference_mode(), torch_threads(self.threads):
             out = self._network.generate(
-                **inputs, max_new_tokens=max_new_tokens, do_sample=False, num_beams=1, pad_token_id=pad
+                **inputs, max_new_tokens=sampling.max_new_tokens, do_sample=False, num_beams=1, pad_token_id=pad
             )
-        asked = inputs["input_ids"]
-        length = asked.shape[1]
-        if out.shape[1] >= length and torch.equal(out[:, :length], asked):
+        question = inputs["input_ids"]
+        length = question.shape[1]
+        if out.shape[1] >= length and torch.equal(out[:, :length], question):
             out = out[:, length:]  # an encoder-decoder does not repeat the question
-        return [self._read(row) for row in out.tolist()]
+        lengths = inputs["attention_mask"].sum(1).tolist()
+        return [self._read(row, n) for row, n in zip(out.tolist(), lengths, strict=True)]
 
     def _written(self, prompt: str, images: int) -> str:
         """The prompt as the model wants to see it."""
@@ -157,8 +120,8 @@ class Engine:
         token = getattr(self._processor, "image_token", None)
         return prompt if token is None or token in prompt else f"{token * images}\n{prompt}"
 
-    def _read(self, tokens: Sequence[int]) -> Said:
+    def _read(self, tokens: Sequence[int], asked: int) -> Said:
         end = next((i for i, token in enumerate(tokens) if token in self._ends), None)
         said = list(tokens if end is None else tokens[:end])
         text = self._processor.tokenizer.decode(said, skip_special_tokens=True).strip()
-        return Said(text, len(said), finished=end is not None)
+        return Said(text, end is not None, asked, len(said))
