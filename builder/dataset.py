@@ -14,7 +14,6 @@ from builder.records import Caption, Packed, Planned, Score
 from builder.report.funnel import funnel
 from builder.stages.judge import Judge
 from builder.stages.pack import DATASET
-from builder.stages.rank import Rank
 from builder.table import Table
 from shards.index import Row, index_row, write_index
 from shards.manifest import INDEX_NAME, NAME, Header, ShardEntry, build_manifest
@@ -80,8 +79,7 @@ def index_rows(packed: Table[Packed]) -> Iterator[Row]:
 
 
 def card_facts(run: Run, captioners: Sequence[str]) -> CardFacts:
-    shown = {stage.table for _, stage in run.stages if not isinstance(stage, Rank)}  # no clip goes through a rank
-    steps = [FunnelStep(c.table, c.inputs, c.kept, c.filtered, c.failed) for c in funnel(run, shown)]
+    steps = [FunnelStep(c.table, c.inputs, c.kept, c.filtered, c.failed) for c in funnel(run)]
     filters = [text for _, stage in run.stages if isinstance(stage, Judge) for text in stage.written]
     facts = [captioner_facts(run, name) for name in captioners]
     written = ", ".join(fact.model for fact in facts if fact.model != "describe")

@@ -25,9 +25,10 @@ from builder.stages.caption import Captioner
 from builder.stages.dedupe import Dedupe
 from builder.stages.detect import Detector
 from builder.stages.find import Source
-from builder.stages.judge import DEFAULT_KEEP, Judge, Override, Select
+from builder.stages.judge import DEFAULT_KEEP, Conditions, Override, Select
 from builder.stages.match import Match
 from builder.stages.merge import Merge
+from builder.stages.pick import Pick
 from builder.stages.rank import Rank
 from builder.stages.scan import Scan
 from builder.stages.score import Scorer
@@ -46,7 +47,7 @@ NAME = re.compile(r"[a-z0-9_-]+")
 SETTLED = [step.stage for step in STAGES if not issubclass(step.stage, Rank)]  # the stages that have settings
 SECTIONS = {"name", "run", "web", "source", "push", "card", *(stage.section or stage.name for stage in SETTLED)}
 RENAMED = {"judge": "filter"}
-TWINS = "dedupe"  # the table whose rows say which clips are near-duplicates of others
+TWINS = ("hash", "dedupe", "pick")  # the stages that look for near-duplicates
 
 
 @dataclass(frozen=True)
@@ -108,7 +109,7 @@ class Run:
         self._check_sections()
         found = [(step.verb, stage) for step in STAGES for stage in self._instances(step)]
         if any(isinstance(stage, Dedupe) and not stage.on for _, stage in found):
-            found = [(verb, stage) for verb, stage in found if stage.name not in ("hash", "dedupe")]
+            found = [(verb, stage) for verb, stage in found if stage.name not in TWINS]
         tables = {name: tuple(s.table for _, s in found if s.name == name) for name in KINDS}
         earlier = [[s for _, s in found[:n]] for n in range(len(found))]
         wired = [(verb, wire(stage, tables, before)) for (verb, stage), before in zip(found, earlier, strict=True)]
@@ -168,7 +169,7 @@ class Run:
             match = self.config.build(Match, name, self.config.section(name))
             captions = self._chosen(next(s for s in STAGES if s.plugins == "captioners"), "caption")
             yield from (dataclasses.replace(match, label=label) for label in captions if match.model)
-        elif issubclass(step.stage, Judge):
+        elif issubclass(step.stage, Conditions):
             yield self._judge(step.stage)
         elif not step.plugins:
             section = step.stage.section or name
@@ -181,7 +182,7 @@ class Run:
             for label in self._chosen(step, name):
                 yield self._plugin(step, name, label)
 
-    def _judge(self, kind: type[Judge]) -> Judge:
+    def _judge(self, kind: type[Conditions]) -> Conditions:
         """`[filter]`, and `[filter.source.NAME]` for the clips of one source."""
         section = kind.section or kind.name
         values = self.config.section(section)
@@ -227,7 +228,7 @@ def wire(
 ) -> Stage[Any, Any]:
     """Tell the stages that read whatever is on which tables those are. Default conditions on what is off go."""
     scores, captions, matches = (tables[kind] for kind in KINDS)
-    if isinstance(stage, Judge):
+    if isinstance(stage, Conditions):
         known = measured(earlier)
         stage = dataclasses.replace(stage, measured=tuple(known.items()))
         if isinstance(stage, Select):
@@ -235,7 +236,10 @@ def wire(
         if stage.lines == DEFAULT_KEEP:
             on = [text for text in DEFAULT_KEEP if all(leaf.name in known for leaf in parse(text).leaves())]
             stage = dataclasses.replace(stage, keep=tuple(on))
-        return dataclasses.replace(stage, twins=TWINS if any(s.table == TWINS for s in earlier) else "")
+        dedupe = next((s for s in earlier if isinstance(s, Dedupe)), None)
+        if isinstance(stage, Pick) and dedupe:
+            return dataclasses.replace(stage, twins=dedupe.table, least=dedupe.covered)
+        return dataclasses.replace(stage, twins=Pick.name if dedupe else "")
     wanted: Mapping[str, Mapping[str, Any]] = {
         "caption": {"scores": scores},
         "plan": {"scores": scores + matches, "captions": captions},
@@ -253,7 +257,7 @@ def with_ranks(stages: Sequence[Staged]) -> Iterator[Staged]:
         if not isinstance(stage, Rank):
             yield verb, stage
             continue
-        judge = next(s for _, s in stages[n:] if isinstance(s, Judge))
+        judge = next(s for _, s in stages[n:] if isinstance(s, Conditions))
         if judge.percentiles:
             yield verb, dataclasses.replace(stage, percentiles=judge.percentiles, measured=judge.measured)
 
@@ -264,7 +268,7 @@ def check_conditions(run: Run) -> None:
     Raises:
         ConfigError: names the condition and the values there are.
     """
-    for judge in (stage for _, stage in run.stages if isinstance(stage, Judge)):
+    for judge in (stage for _, stage in run.stages if isinstance(stage, Conditions)):
         for rule in judge.rules:
             if wrong := unfit(rule.condition, dict(judge.measured)):
                 section = judge.section or judge.name
@@ -273,7 +277,7 @@ def check_conditions(run: Run) -> None:
                 raise ConfigError(f"{run.config.where(own, key)}: {wrong}{switched_off(judge, rule)}")
 
 
-def switched_off(judge: Judge, rule: Rule) -> str:
+def switched_off(judge: Conditions, rule: Rule) -> str:
     """How to have measured what a rule needs, if a scorer of that name is merely not on."""
     on = {name.partition(".")[0] for name, _ in judge.measured}
     there = registry.discover("scorers", Scorer)

@@ -11,6 +11,7 @@ from builder.query import Inputs
 from builder.records import Caption, Clip, Failure, Record, Scanned, Score, SourceVideo, Verdict
 from builder.stages.dedupe import Twin
 from builder.stages.judge import Judge
+from builder.stages.pick import Duplicate
 from builder.stages.rank import Threshold
 from builder.storage import Storage
 from builder.table import Answer, Stamp, Table
@@ -40,6 +41,7 @@ RECORDS: Mapping[str, type[Record]] = {
     "judge": Verdict,
     "rank": Threshold,
     "dedupe": Twin,
+    "pick": Duplicate,
 }
 MEASURED = (
     ("text.area", "score.text"),
@@ -76,7 +78,7 @@ def scan_of(row: Clip, **more: Any) -> Scanned:
 
 def write(root: Path, name: str, rows: Sequence[Record], failures: Sequence[Failure] = ()) -> None:
     """In parts, as a run would."""
-    grain = "one" if name == "rank" else "video" if name in ("scan", "merge") else "clip"
+    grain = "one" if name in ("rank", "pick") else "video" if name in ("scan", "merge") else "clip"
     parts = 1 if grain == "one" else Layout(Storage(root)).decide(grain, PARTS)
     table: Table[Any] = Table(Storage(root), name, type(rows[0]) if rows else RECORDS[name])
     answers = {row.id: Answer("", [row]) for row in rows} | {f.item_id: Answer("", (), f) for f in failures}

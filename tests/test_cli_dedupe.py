@@ -88,6 +88,15 @@ def test_a_copy_is_left_out_for_the_better_one_and_a_later_video_costs_its_own_c
     assert once == {"hash": 1, "dedupe": 4, "caption.describe": 1}  # a query like judge redoes the unit that changed
 
 
+def test_a_copy_that_conditions_rule_out_takes_no_other_along(run: Path) -> None:
+    built(run, "--set", 'filter.keep=["width <= 400"]')
+    clips = {row.id: row for row in Table(Storage(run), "split", Clip).rows()}
+    assert [clips[name].width for name, row in verdicts(run).items() if row.kept] == [320, 320]
+    small = next(row.id for row in Table(Storage(run), "dedupe", Twin).rows() if row.group != row.clip_id)
+    told = osd_build("filter", run, "--explain", small)
+    assert "FAILS  duplicate of" in told.stdout  # by build.toml, which lets the large one through
+
+
 def test_without_it_all_are_kept_and_nothing_is_hashed(run: Path) -> None:
     built(run, "--set", "dedupe.on=false")
     assert all(row.kept for row in verdicts(run).values())

@@ -69,8 +69,8 @@ def test_sections_that_are_left_out_have_defaults(run: Path) -> None:
     assert tables[:7] == ["find", "admit", "fetch", "merge", "scan", "detect", "split"]
     assert tables[7:11] == ["score.text", "score.motion", "score.sharpness", "score.brightness"]
     assert tables[11:15] == ["score.borders", "score.freeze", "score.shake", "score.flicker"]
-    assert tables[15:17] == ["hash", "dedupe"]
-    assert tables[17:] == ["judge", "caption.describe", "select", "plan", "pack"]
+    assert tables[15:18] == ["hash", "dedupe", "pick"]
+    assert tables[18:] == ["judge", "caption.describe", "select", "plan", "pack"]
 
 
 @pytest.mark.parametrize(

@@ -141,7 +141,7 @@ def test_the_old_name_is_refused_on_the_command_line_too(config: Path) -> None:
 def test_a_scorer_with_one_value_needs_no_more_than_its_name(config: Path) -> None:
     judge = stage(opened(config, '[filter]\nkeep = ["flicker <= p90", "duration_s >= 2"]\n'), "judge")
     assert judge.percentiles == ("flicker.luma p90",)
-    assert judge.joins == ("score.flicker", "dedupe", "rank")
+    assert judge.joins == ("score.flicker", "pick", "rank")
 
 
 def test_ranks_are_made_only_for_percentiles(config: Path) -> None:

@@ -58,6 +58,12 @@ class Overlap:
     bits: float
     correlation: float
 
+    @property
+    def span(self) -> tuple[int, int]:
+        """The moments of b that a shows: first <= m < last."""
+        first = max(0, -self.offset)
+        return first, first + self.shared
+
 
 Twins = dict[tuple[int, int], Overlap]  # of clips a < b
 

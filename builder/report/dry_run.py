@@ -1,9 +1,9 @@
 """What a filter would keep and what each condition costs: one query over finished score tables, nothing written."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from builder.engine import Job
 from builder.errors import RunError
@@ -11,9 +11,13 @@ from builder.figures import as_count, as_duration
 from builder.pipeline import Run
 from builder.query import Inputs
 from builder.rules import Rule, presets
-from builder.stages.judge import Judge, duplicates
+from builder.stages.judge import Conditions, Judge
+from builder.stages.pick import Pick
 from builder.stages.rank import Rank
 from builder.values import CLIPS, FACTS, gather
+
+if TYPE_CHECKING:
+    import polars as pl
 
 DUPLICATES = "near-duplicates"
 
@@ -58,7 +62,7 @@ def forecast(run: Run) -> Forecast:
     notes = [*unfinished(jobs, judge), *not_measured(judge)]
     known = thresholds(run, jobs)
     rules = [rule.at(known) for rule in judge.rules]
-    row = counted(judge, inputs, rules)
+    row = counted(judge, inputs, rules, left_out(run, jobs, known))
     costs = [Cost(told(rule), rule.source, *(row[f"{x} {n}"] for x in COUNTS)) for n, rule in enumerate(rules)]
     if judge.twins:
         costs.append(Cost(DUPLICATES, "", row["fails twin"], row["alone twin"], 0))
@@ -69,14 +73,14 @@ def forecast(run: Run) -> Forecast:
 COUNTS = ("fails", "alone", "lacks")
 
 
-def counted(judge: Judge, inputs: Inputs, rules: Sequence[Rule]) -> dict[str, Any]:
-    """The query."""
+def counted(judge: Judge, inputs: Inputs, rules: Sequence[Rule], twins: "pl.DataFrame | None" = None) -> dict[str, Any]:
+    """The query; `twins` are the rows of `pick`."""
     import polars as pl
 
     frame = gather(inputs, {**judge.values, "duration_s": FACTS["duration_s"]})
     fails = {str(n): rule.fails() for n, rule in enumerate(rules)}
-    if judge.twins:
-        frame = frame.join(duplicates(inputs, judge.twins), on="clip_id", how="left")
+    if twins is not None:
+        frame = frame.join(twins.lazy(), on="clip_id", how="left")
         fails["twin"] = pl.col("group").is_not_null()
     frame = frame.with_columns(found.alias(f"fails {name}") for name, found in fails.items())
     wrong = pl.sum_horizontal(pl.lit(0), *(pl.col(f"fails {name}").cast(pl.Int32) for name in fails))
@@ -135,7 +139,13 @@ def thresholds(run: Run, jobs: dict[str, Job]) -> dict[str, float]:
     return dict(rows.select("asked", "value").iter_rows())
 
 
-def unfinished(jobs: dict[str, Job], judge: Judge) -> Iterator[str]:
+def left_out(run: Run, jobs: dict[str, Job], known: Mapping[str, float]) -> "pl.DataFrame | None":
+    """What `pick` would leave out under the conditions of now; None where near-duplicates are not looked for."""
+    pick = next((stage for _, stage in run.stages if isinstance(stage, Pick)), None)
+    return pick.chosen(everything(jobs, pick.table), known) if pick else None
+
+
+def unfinished(jobs: dict[str, Job], judge: Conditions) -> Iterator[str]:
     """Which score tables are not as the next `osd-build filter` will make them."""
     for name in (name for name in judge.joins if name.startswith("score.")):
         job = jobs[name]

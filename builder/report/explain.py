@@ -13,9 +13,9 @@ from builder.licenses import license_of
 from builder.pipeline import Run
 from builder.query import Inputs
 from builder.records import Clip, Failure, Record, Scanned, Score, SourceVideo, Verdict
-from builder.report.dry_run import judge_of, present, thresholds, told
+from builder.report.dry_run import judge_of, left_out, present, thresholds, told
 from builder.rules import verdicts
-from builder.stages.judge import Judge, absence
+from builder.stages.judge import Judge, absence, instead
 from builder.table import Table
 from builder.values import CLIPS, SCANS, VIDEOS, gather
 
@@ -59,8 +59,11 @@ def explain(run: Run, prefix: str) -> Explanation:
     judge = judge_of(run)
     clip = find(jobs[CLIPS], prefix)
     inputs = around(jobs, jobs[judge.table], clip.clip_id)
-    answers = tuple(conditions(judge, inputs, clip.clip_id, thresholds(run, jobs)))
-    against = judge.against(inputs).get(clip.clip_id, [])
+    known = thresholds(run, jobs)
+    answers = tuple(conditions(judge, inputs, clip.clip_id, known))
+    twins = left_out(run, jobs, known)
+    of_it = [] if twins is None else twins.filter(clip_id=clip.clip_id).iter_rows()
+    against = [instead(group, covered) for _, group, covered in of_it]
     verdict = tuple(dict.fromkeys([*against, *(text for answer in answers for text in answer.failed)]))
     scores, failed = measurements(run, jobs, clip.clip_id)
     found = {name: row(jobs[name], clip.clip_id) for name in ("judge", "select")}

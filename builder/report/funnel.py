@@ -9,6 +9,7 @@ from builder.engine import Job
 from builder.errors import RunError
 from builder.parquet import read_columns
 from builder.pipeline import Run
+from builder.query import Query
 from builder.records import Failure, Verdict
 from builder.table import part_name
 
@@ -56,7 +57,10 @@ def funnel(run: Run, wanted: Collection[str] = ()) -> list[Count]:
         progress = Board(jobs, {job.target.name for job in jobs}).progress()
     except RunError:  # a model that cannot be resolved now: what was done can be told all the same
         progress = {}
-    chosen = [job for job in jobs if not wanted or job.target.name in wanted]
+    through = [
+        job for job in jobs if not (job.stage.whole and isinstance(job.stage, Query))
+    ]  # no clip goes through those
+    chosen = [job for job in through if not wanted or job.target.name in wanted]
     return [count(job, *progress.get(job.target.name, (0, None))) for job in chosen]
 
 

@@ -15,6 +15,7 @@ from builder.stages.judge import Judge, Select
 from builder.stages.match import Match
 from builder.stages.merge import Merge
 from builder.stages.pack import Pack
+from builder.stages.pick import Pick
 from builder.stages.plan import Plan
 from builder.stages.rank import Rank, RankSelected
 from builder.stages.scan import Scan
@@ -43,6 +44,7 @@ STAGES = (
     Step("filter", Hash),
     Step("filter", Dedupe),
     Step("filter", Rank),
+    Step("filter", Pick),
     Step("filter", Judge),
     Step("caption", Captioner, plugins="captioners"),
     Step("caption", Match),  # one for each caption table, or none

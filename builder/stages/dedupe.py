@@ -1,8 +1,8 @@
-"""Dedupe: find clips that show the same, and say which of them stands for all. Sees the whole table; `judge` leaves the
-others out."""
+"""Dedupe: find clips that show the same, and say which is the best. Sees the whole table; leaves none out: that is for
+`pick`, which knows what conditions say of them."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import Field
@@ -21,11 +21,12 @@ Rank = tuple[bool, float, float, tuple[int, bool, bool, bool], str]
 
 @dataclass(frozen=True, slots=True)
 class Twin(Record):
-    """Which clip stands for this one: `group` is the clip that is kept of those that show the same, often itself.
+    """What shows the same as this clip: `group` is the best of those that do (often itself), conditions aside.
 
     `similarity` is the share of equal bits in the hashes of the two, 0.5 chance ... 1 same; `correlation` tells how
-    alike they change, 0 not ... 1 same; `covered` how much of this clip those kept in its place show, 0 ... 1. `better`
-    are all better clips that alone show enough of it, kept or not, the best first.
+    alike they change, 0 not ... 1 same; `covered` how much of this clip those that are best in their groups show,
+    0 ... 1. `better` are all better clips that show something of it, the best first: of its `moments` those with
+    firsts[i] <= m < lasts[i].
     """
 
     KEY: ClassVar[str] = "clip_id"
@@ -35,19 +36,22 @@ class Twin(Record):
     correlation: float = 1.0
     covered: float = 1.0
     better: tuple[str, ...] = ()
+    firsts: tuple[int, ...] = ()
+    lasts: tuple[int, ...] = ()
+    moments: int = 0
 
 
 @settings
 class Dedupe(Stage[Hashes, Twin]):
     """Clips show the same if their hashes do, to `radius` of 64 bits, and they change alike, with a correlation of
     `similarity`. The best is kept: of a file that is whole; then most pixels, bytes a second of its video, the licence
-    that allows most. A clip is left out if better ones show `covered` of it. With `on = false` none is looked for."""
+    that allows most. A clip counts as shown if better ones show `covered` of it. `on = false`: none is looked for."""
 
     name: ClassVar[str] = "dedupe"
     reads: ClassVar[str] = "hash"
     writes: ClassVar[type[Twin]] = Twin
     grain: ClassVar[str] = "clip"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     whole: ClassVar[bool] = True
     needs: ClassVar[Resources] = Resources(memory_bytes=4 << 30)
 
@@ -69,25 +73,28 @@ class Dedupe(Stage[Hashes, Twin]):
         return row.digest()
 
     def batch(self, items: Sequence[Item[Hashes]]) -> list[Sequence[Twin] | Failure]:
-        import numpy as np
-
-        from builder.duplicates.choose import choose
+        from builder.duplicates.choose import Shown, choose
         from builder.duplicates.match import twins
         from builder.duplicates.search import BITS
 
         ranked = sorted(items, key=rank)
         clips = columns([item.row for item in ranked])
         found = twins(clips, self.radius, self.similarity)
-        chosen, lengths = choose(clips, found, self.covered), np.diff(clips.bounds)
-        better: dict[int, list[str]] = {}
+        better: dict[int, list[Shown[int]]] = {}
         for (a, b), overlap in sorted(found.items()):
-            if overlap.shared >= self.covered * lengths[b]:
-                better.setdefault(b, []).append(ranked[a].id)
-        rows = {item.id: Twin(item.id, item.id, better=tuple(better.get(n, ()))) for n, item in enumerate(ranked)}
-        for clip, choice in chosen.items():
-            alike, row = choice.overlap, rows[ranked[clip].id]
-            stands, similarity = ranked[choice.kept].id, 1 - alike.bits / BITS
-            rows[row.id] = Twin(row.id, stands, similarity, alike.correlation, choice.covered, row.better)
+            better.setdefault(b, []).append(Shown(a, *overlap.span))
+        lengths = {n: len(clips.of(n)) for n in {*better, *(a for a, _ in found)}}
+        chosen = choose(better, lengths, self.covered)
+        rows = {item.id: Twin(item.id, item.id) for item in items}
+        for n, others in better.items():
+            name = ranked[n].id
+            names, firsts, lasts = zip(*((ranked[s.by].id, s.first, s.last) for s in others), strict=True)
+            rows[name] = replace(rows[name], better=names, firsts=firsts, lasts=lasts, moments=lengths[n])
+        for n, choice in chosen.items():
+            name, alike = ranked[n].id, found[choice.kept, n]
+            group, similarity = ranked[choice.kept].id, 1 - alike.bits / BITS
+            row = replace(rows[name], group=group, similarity=similarity, covered=choice.covered)
+            rows[name] = replace(row, correlation=alike.correlation)
         return [[rows[item.id]] for item in items]
 
 

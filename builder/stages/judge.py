@@ -47,25 +47,21 @@ class Override:
 
 
 @settings
-class Judge(Query[Any, Verdict]):
-    """Keep the clips for which every condition holds: those of `preset`, and those of `keep`.
+class Conditions(Query[Any, Any]):
+    """What `[filter]` says: the conditions of `preset`, and those of `keep`; without either, DEFAULT_KEEP.
 
-    Without either, DEFAULT_KEEP. Needs the scores that the conditions name, and joins no others.
+    Needs the scores that the conditions name, and joins no others.
     """
 
-    name: ClassVar[str] = "judge"
     section: ClassVar[str] = "filter"
     reads: ClassVar[str] = CLIPS
-    writes: ClassVar[type[Verdict]] = Verdict
-    grain: ClassVar[str] = "clip"
-    version: ClassVar[int] = 2
     ranks: ClassVar[str] = "rank"  # the table of its percentiles
 
     preset: str = ""
     keep: tuple[str, ...] | None = None
     # set by the pipeline: the lines of [filter.source.NAME], by name
     overrides: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    # set by the pipeline: every value there is with its table, and the table of near-duplicates
+    # set by the pipeline: every value there is with its table, and the table that tells of near-duplicates
     measured: tuple[tuple[str, str], ...] = execution(default=())
     twins: str = execution(default="")
 
@@ -112,6 +108,22 @@ class Judge(Query[Any, Verdict]):
     def identity(self) -> Mapping[str, str]:
         return {"preset": short_hash(preset_lines(self.preset))} if self.preset else {}
 
+    def thresholds(self, inputs: Inputs) -> dict[str, float]:
+        """The numbers of percentiles, by name: `aesthetic.score p30`."""
+        if not self.percentiles:
+            return {}
+        return dict(inputs.frame(self.ranks).select(Threshold.KEY, "value").collect().iter_rows())
+
+
+@settings
+class Judge(Conditions):
+    """Keep the clips for which every condition holds, and of those that show the same the one that `pick` names."""
+
+    name: ClassVar[str] = "judge"
+    writes: ClassVar[type[Verdict]] = Verdict
+    grain: ClassVar[str] = "clip"
+    version: ClassVar[int] = 3
+
     def query(self, inputs: Inputs) -> "pl.DataFrame":
         import polars as pl
 
@@ -125,21 +137,13 @@ class Judge(Query[Any, Verdict]):
         reasons = pl.Series("failed", pa.array(failed, pa.list_(pa.string())))  # ten times as fast as from lists
         return frame.select("clip_id", pl.Series("kept", kept, pl.Boolean), reasons)
 
-    def thresholds(self, inputs: Inputs) -> dict[str, float]:
-        """The numbers of percentiles, by name: `aesthetic.score p30`."""
-        if not self.percentiles:
-            return {}
-        return dict(inputs.frame(self.ranks).select(Threshold.KEY, "value").collect().iter_rows())
-
     def against(self, inputs: Inputs) -> dict[str, list[str]]:
         """What speaks against a clip beside the conditions, by id: its better twin."""
         if not self.twins:
             return {}
-        twins = duplicates(inputs, self.twins).collect()
-        return {
-            clip: [f"duplicate of {group}, which shows {covered:.0%} of it"]
-            for clip, group, covered in twins.iter_rows()
-        }
+        mine = inputs.frame(self.reads).select("clip_id")
+        twins = inputs.frame(self.twins).join(mine, on="clip_id", how="semi").select("clip_id", "group", "covered")
+        return {clip: [instead(group, covered)] for clip, group, covered in twins.collect().iter_rows()}
 
 
 @settings
@@ -170,11 +174,8 @@ class Select(Judge):
         return found
 
 
-def duplicates(inputs: Inputs, table: str) -> "pl.LazyFrame":
-    """The clips for which others stand: `clip_id`, and of `builder.stages.dedupe.Twin` the `group` and `covered`."""
-    import polars as pl
-
-    return inputs.frame(table).filter(pl.col("group") != pl.col("clip_id")).select("clip_id", "group", "covered")
+def instead(group: str, covered: float) -> str:
+    return f"duplicate of {group}, which shows {covered:.0%} of it"
 
 
 def absence(inputs: Inputs, tables: Mapping[str, str]) -> Callable[[str, str], str]:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 import pytest
 
 from builder.errors import ConfigError, RunError
@@ -19,7 +20,7 @@ from builder.scorers.motion import MotionScore
 from builder.scorers.sharpness import SharpnessScore
 from builder.stages.judge import Judge
 from command_line import digests
-from judged_run import Twin, clip, inputs, scan_of, video_of, write
+from judged_run import clip, inputs, scan_of, video_of, write
 
 CONFIG = """\
 [[source]]
@@ -220,7 +221,7 @@ def test_a_clip_is_found_by_any_beginning_that_is_its_own(folder: Path) -> None:
 def test_near_duplicates_are_counted_like_a_condition(tmp_path: Path) -> None:
     rows = [clip(name, seconds=seconds) for name, seconds in (("a", 4.0), ("b", 4.0), ("c", 1.0))]
     write(tmp_path, "split", rows)
-    write(tmp_path, "dedupe", [Twin(row.clip_id, rows[0].clip_id) for row in rows])
-    judge = Judge(keep=("duration_s >= 2",), twins="dedupe")
-    row = counted(judge, inputs(tmp_path, judge), judge.rules)
+    twins = pl.DataFrame({"clip_id": [row.clip_id for row in rows[1:]], "group": rows[0].clip_id, "covered": 1.0})
+    judge = Judge(keep=("duration_s >= 2",))
+    row = counted(judge, inputs(tmp_path, judge), judge.rules, twins)
     assert (row["kept"], row["fails twin"], row["alone twin"], row["alone 0"]) == (1, 2, 1, 0)

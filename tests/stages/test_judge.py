@@ -9,12 +9,12 @@ import pytest
 from builder.errors import ConfigError, RunError
 from builder.records import Caption, Failure, Verdict
 from builder.stages.judge import Judge, Select
+from builder.stages.pick import Duplicate
 from builder.stages.rank import Threshold
 from judged_run import (
     MEASURED,
     MotionScore,
     TextScore,
-    Twin,
     clip,
     clip_id,
     inputs,
@@ -116,8 +116,8 @@ def test_a_percentile_is_read_from_the_ranks(run: Path) -> None:
 
 
 def test_a_near_duplicate_is_left_out_for_its_twin(run: Path) -> None:
-    write(run, "dedupe", [Twin(clip_id(n), clip_id(group), covered=0.8) for n, group in ("aa", "ba", "cc")])
-    found = verdicts(run, judge("motion.flow <= 0.5", twins="dedupe"))
+    write(run, "pick", [Duplicate(clip_id("b"), clip_id("a"), 0.8), Duplicate("of another part", "x", 1.0)])
+    found = verdicts(run, judge("motion.flow <= 0.5", twins="pick"))
     twin = f"duplicate of {clip_id('a')}, which shows 80% of it"
     assert (found["a"], found["b"]) == ((), (twin, "motion.flow 1 is not <= 0.5"))
 
@@ -146,7 +146,7 @@ def test_a_query_that_loses_a_clip_is_a_bug(run: Path) -> None:
 def test_what_is_written_decides_the_fingerprint_and_what_is_on_does_not() -> None:
     prints = [judge(), judge("motion.flow > 1"), judge(preset="seed"), judge(overrides={"mine": ()})]
     assert len({stage.fingerprint() for stage in prints}) == 4
-    assert judge("fps > 1").fingerprint() == Judge(keep=("fps > 1",), twins="dedupe").fingerprint()
+    assert judge("fps > 1").fingerprint() == Judge(keep=("fps > 1",), twins="pick").fingerprint()
 
 
 def test_select_judges_captions_and_drops_clips_without_one(run: Path) -> None:
