@@ -1,6 +1,7 @@
 """What the commands do: run some steps of a pipeline to the end, and say how it went."""
 
 import sys
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -10,9 +11,10 @@ from builder.errors import RunError
 from builder.figures import one_line
 from builder.pipeline import Run, check_conditions
 from builder.progress import Progress, show_funnel
-from builder.records import Fetched, Found, Scanned
+from builder.records import Clip, Fetched, Found, Scanned, Shots
 from builder.report.funnel import Count, funnel
 from builder.retry import forget_downloads, forget_lost
+from builder.stages.split import Split
 from builder.table import Table
 
 OK, SOME_FAILED = 0, 3
@@ -50,7 +52,7 @@ def execute(
         return OK
     counts = funnel(run, wanted)
     show_funnel(counts)
-    notes = [*(liberties(run) if "crawl" in verbs else ()), *(broken_off(run) if "split" in verbs else ())]
+    notes = [*(liberties(run) if "crawl" in verbs else ()), *(of_split(run) if "split" in verbs else ())]
     for note in notes:
         print(note, file=sys.stderr)  # noqa: T201
     code = report(counts, run)
@@ -98,6 +100,28 @@ def liberties(run: Run) -> Iterator[str]:
         yield "note: web.allow_private_hosts is on; lists could reach hosts of your own network"
     if not run.web.robots:
         yield "note: web.robots is off; robots.txt and X-Robots-Tag were not looked at"
+
+
+def of_split(run: Run) -> Iterator[str]:
+    """What a user would miss otherwise."""
+    yield from broken_off(run)
+    yield from without_clip(run)
+
+
+def without_clip(run: Run) -> Iterator[str]:
+    """How many shots became no clip, in videos of which others did; a video without any says so itself."""
+    used: dict[str, set[int]] = defaultdict(set)
+    for video, shot in Table(run.storage, "split", Clip).columns("video_id", "shot"):
+        used[video].add(shot)
+    shots = {video: len(starts) for video, starts in Table(run.storage, "detect", Shots).columns(Shots.KEY, "starts")}
+    lost = [shots[video] - len(clips) for video, clips in used.items() if shots.get(video, 0) > len(clips)]
+    if lost:
+        least = next(stage.min_s for _, stage in run.stages if isinstance(stage, Split))
+        videos = "a video" if len(lost) == 1 else f"{len(lost)} videos"
+        yield (
+            f"note: {sum(lost)} of the shots of {videos} became no clip: shorter than split.min_s = {least:g} s, "
+            "outside of the listed spans, or damaged; those that did are named by the column `shot`"
+        )
 
 
 def broken_off(run: Run) -> Iterator[str]:

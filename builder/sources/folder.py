@@ -26,7 +26,8 @@ NOT_TEXT = re.compile("[%\udc80-\udcff]")
 class Folder(Source):
     """Every file below `path` whose name ends in one of `suffixes` (any case), hidden ones excepted.
 
-    Links are followed, each folder is visited once. What cannot be read is listed too, and fails when it is fetched.
+    Links are followed, but none to a folder that holds this one; each folder is visited once. What cannot be read is
+    listed too, and fails when it is fetched.
     """
 
     plugin: ClassVar[str] = "folder"
@@ -64,16 +65,16 @@ def walk(root: Path) -> Iterator[tuple[str, bool]]:
 
     Links to folders come after all else, so that a file is known by a path without a link if it has one.
     """
-    seen: set[tuple[int, int]] = set()
+    seen = {inode(above) for above in root.resolve().parents}  # a link to / would list the machine
     folders, links = [""], list[str]()
     while folders or links:
         links.sort()
         folder = folders.pop() if folders else links.pop(0)
         try:
-            here = (root / folder).stat()
-            if (here.st_dev, here.st_ino) in seen:
+            here = inode(root / folder)
+            if here in seen:
                 continue
-            seen.add((here.st_dev, here.st_ino))
+            seen.add(here)
             entries = [e for e in os.scandir(root / folder) if not e.name.startswith(".")]
         except OSError:
             if folder:
@@ -86,6 +87,11 @@ def walk(root: Path) -> Iterator[tuple[str, bool]]:
                 yield path, False
             elif not (is_run and entry.name == RUN_MEDIA):
                 (links if entry.is_symlink() else folders).append(path)
+
+
+def inode(path: Path) -> tuple[int, int]:
+    stat = path.stat()
+    return stat.st_dev, stat.st_ino
 
 
 def is_a_folder(entry: "os.DirEntry[str]") -> bool:

@@ -75,6 +75,8 @@ def test_links_are_followed_once_and_loops_end(tree: Path) -> None:
     (tree / "z" / "up").symlink_to(tree)
     (tree / "self.mp4").symlink_to("self.mp4")
     (tree / "out").symlink_to(tree.parent / "elsewhere")
+    (tree / "above").symlink_to(tree.parent)
+    (tree / "machine").symlink_to("/")
     assert names(tree) == ["out/y.mp4", "self.mp4", "z/x.mp4"]
 
 
