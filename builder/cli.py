@@ -53,6 +53,23 @@ def steps(run: Path, verbs: tuple[str, ...], sets: list[str] | None, limit: int 
     raise typer.Exit(code)
 
 
+def tell_version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        typer.echo(f"osd-build {version('open-sora-dataset')}")
+        raise typer.Exit()
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=tell_version, is_eager=True, help="Say which version this is.")
+    ] = False,
+) -> None:
+    pass
+
+
 @app.command()
 def init(
     run: RunArg,

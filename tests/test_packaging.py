@@ -15,6 +15,8 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from command_line import OSD_BUILD
+
 ROOT = Path(__file__).parents[1]
 OURS = ("builder", "shards", "open_sora_dataset")
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
@@ -152,3 +154,9 @@ def test_the_opencv_written_last_is_the_contrib_one_without_a_screen() -> None:
 def test_what_breaks_the_others_is_not_here(name: str) -> None:
     installed = {canonicalize_name(n) for names in packages_distributions().values() for n in names}
     assert name not in installed, f"{name} is installed; pyproject.toml says what it breaks"
+
+
+def test_the_version_is_told_and_the_citation_names_the_same() -> None:
+    told = subprocess.run([OSD_BUILD, "--version"], check=True, capture_output=True, text=True).stdout
+    assert told == f"osd-build {PROJECT['version']}\n"
+    assert f"\nversion: {PROJECT['version']}\n" in (ROOT / "CITATION.cff").read_text(encoding="utf-8")
