@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 from typing import Annotated, NoReturn
 
+from builder.endings import bug, debugging, fail, leave
 from builder.errors import ConfigError, OsdError
 
 try:
@@ -66,8 +67,9 @@ def options(
     version: Annotated[
         bool, typer.Option("--version", callback=tell_version, is_eager=True, help="Say which version this is.")
     ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Of a fault of osd-build itself, show where it is.")] = False,
 ) -> None:
-    pass
+    debugging.on = debug
 
 
 @app.command()
@@ -263,20 +265,10 @@ def main() -> None:
         fail(str(error), 2)
     except OsdError as error:
         fail(str(error), 1)
-
-
-def fail(message: str, code: int) -> NoReturn:
-    sys.stderr.write(f"osd-build: {message}\n")
-    leave(code)
-
-
-def leave(code: int) -> NoReturn:
-    """End here: as the interpreter shuts down, a library's thread may abort it, and the exit code would be a lie."""
-    if "multiprocessing.util" in sys.modules:  # else its resource tracker complains of what is left over
-        sys.modules["multiprocessing.util"]._run_finalizers(0)
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(code)
+    except Exception as error:
+        if debugging.on:
+            raise
+        fail(bug(error), 1)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@
       x ItemError            one item cannot be used: becomes a row of `<stage>.failures`, the rest goes on
       x Filtered             one item is left out on purpose (duplicate, too short): a row there too, not an error
 
-Any other exception is a bug: it stops the unit loudly, with its traceback.
+Any other exception is a bug: it stops the unit loudly; `osd-build --debug` shows its traceback.
 """
 
 
