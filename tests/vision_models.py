@@ -32,6 +32,7 @@ LANGUAGE = {
     "num_key_value_heads": 2,
     "max_position_embeddings": 4096,
     "tie_word_embeddings": False,
+    "initializer_range": 0.2,  # large, for answers that differ
 }
 
 
@@ -134,7 +135,7 @@ def qwen2_vl(folder: Path) -> None:
             "num_heads": 2,
             "mlp_ratio": 2,
             "patch_size": PATCH,
-        },  # fmt: skip
+        },
         text_config=language(tokenizer, rope_parameters=rope),
         **qwen_parts(tokenizer),
     )
@@ -237,7 +238,8 @@ def florence2(folder: Path) -> None:
     config = Florence2Config(
         vision_config={**sizes, "window_size": 7, "projection_dim": SIZE},
         text_config={
-            "model_type": "bart", "vocab_size": len(tokenizer), "d_model": SIZE,
+            "model_type": "bart",
+            "init_std": 0.2, "vocab_size": len(tokenizer), "d_model": SIZE,
             "encoder_layers": 2, "encoder_attention_heads": 2, "encoder_ffn_dim": SIZE,
             "decoder_layers": 2, "decoder_attention_heads": 2, "decoder_ffn_dim": SIZE,
             "decoder_start_token_id": ends["eos_token_id"], "forced_eos_token_id": None, **ends
@@ -263,7 +265,8 @@ def blip_2(folder: Path) -> None:
             "encoder_hidden_size": SIZE, "vocab_size": 10
         },
         text_config={
-            "model_type": "opt", "hidden_size": SIZE, "word_embed_proj_dim": SIZE, "ffn_dim": SIZE,
+            "model_type": "opt",
+            "init_std": 0.2, "hidden_size": SIZE, "word_embed_proj_dim": SIZE, "ffn_dim": SIZE,
             "num_hidden_layers": 2, "num_attention_heads": 2, "max_position_embeddings": 1024,
             "vocab_size": len(tokenizer), "eos_token_id": tokenizer.eos_token_id,
             "bos_token_id": tokenizer.bos_token_id, "pad_token_id": tokenizer.pad_token_id,
@@ -281,3 +284,15 @@ KINDS: dict[str, Callable[[Path], None]] = {
     "llava": tiny, "llava_next": llava_next, "qwen2_vl": qwen2_vl, "qwen2_5_vl": qwen2_5_vl, "qwen3_vl": qwen3_vl,
     "internvl": internvl, "smolvlm": smolvlm, "florence2": florence2, "blip_2": blip_2,
 }  # fmt: skip
+
+
+def made_model(kind: str, folder: Path) -> Path:
+    """The model of this kind below `folder`, made there once."""
+    import torch
+
+    target = folder / kind
+    if not target.is_dir():
+        torch.manual_seed(0)
+        target.mkdir(parents=True)
+        KINDS[kind](target)
+    return target

@@ -1,6 +1,7 @@
-"""From pictures and a prompt to a model's inputs: each clip is prepared alone (in any thread), then put side by side."""
+"""From pictures and a prompt to a model's inputs: clips are prepared alone, in any thread, then put side by side."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -48,16 +49,14 @@ class Preparer:
 
     def prepare(self, question: Question, frames: Sequence[NDArray[Any]]) -> Prepared:
         """Raises ItemError where the processor will not have these pictures, or this prompt with them."""
-        try:
+        with refusing(question.id):
             return Prepared(question.id, self._inputs(self.written(question.prompt, len(frames)), frames))
-        except ValueError as error:
-            reason = str(error).strip().partition("\n")[0][:200]
-            raise ItemError("unfit_frames", f"the model's processor refuses {question.id}: {reason}") from error
 
-    def tokens(self, prompt: str, frames: Sequence[NDArray[Any]]) -> int:
-        """How many `prepare` would make of them: pictures count by their shape alone, and each shape is tried once."""
-        text = self.written(prompt, len(frames))
-        return len(self._processor.tokenizer(text)["input_ids"]) + self._pictures(tuple(f.shape for f in frames))
+    def tokens(self, question: Question, frames: Sequence[NDArray[Any]]) -> int:
+        """How many `prepare` would make of it: pictures count by their shape alone, and each shape is tried once."""
+        with refusing(question.id):
+            text = self.written(question.prompt, len(frames))
+            return len(self._processor.tokenizer(text)["input_ids"]) + self._pictures(tuple(f.shape for f in frames))
 
     def written(self, prompt: str, images: int) -> str:
         """The prompt as the model wants to see it."""
@@ -94,8 +93,18 @@ class Preparer:
         return int(made["input_ids"].shape[1]) - len(self._processor.tokenizer(text)["input_ids"])
 
 
+@contextmanager
+def refusing(name: str) -> Iterator[None]:
+    """What a processor says of a clip is about that clip."""
+    try:
+        yield
+    except ValueError as error:
+        reason = str(error).strip().partition("\n")[0][:200]
+        raise ItemError("unfit_frames", f"the model's processor refuses {name}: {reason}") from error
+
+
 def side_by_side(clips: Sequence[Prepared], pad: int, left: bool) -> dict[str, "Tensor"]:
-    """The inputs of a batch: texts padded to one length, pictures one after the other, padded with zeros to one shape."""
+    """The inputs of a batch: texts padded to one length; pictures one after the other, padded by zeros to one shape."""
     import torch
 
     length = max(clip.tokens for clip in clips)

@@ -78,12 +78,14 @@ class LocalModel:
     ) -> Iterator[list[Prepared]]:
         """Micro-batches, prepared by threads while the one before is being answered; what fails goes to `failed`."""
         seen: list[tuple[Question, list[NDArray[Any]]]] = []
-        for question, frames in [(question, pool.submit(question.frames)) for question in questions]:
+        lengths: list[int] = []
+        for question, reading in [(question, pool.submit(question.frames)) for question in questions]:
             try:
-                seen.append((question, frames.result()))
+                frames = reading.result()
+                lengths.append(self._inputs.tokens(question, frames) + sampling.max_new_tokens)
+                seen.append((question, frames))
             except ItemError as error:
                 failed[question.id] = error
-        lengths = [self._inputs.tokens(q.prompt, frames) + sampling.max_new_tokens for q, frames in seen]
         padding = STEP.get(self._device.partition(":")[0], STEP["cuda"]) * sampling.max_new_tokens
         limits = Limits(self._pace.at_once or max(1, len(seen)), self._budget, padding)
         ahead: list[list[tuple[str, Future[Prepared]]]] = []
@@ -127,8 +129,8 @@ class LocalModel:
         """Ask for no more than half of what failed from now on, and say so: it decides the last bits of answers."""
         self._budget = clips * tokens // 2
         LOG.warning(
-            "%d clips of %d tokens did not fit into memory at once; going on with at most %d. Captions made so may differ "
-            "in floating point from those of a machine where they fit: at_once = %d makes them the same everywhere",
+            "%d clips of %d tokens did not fit into memory at once; going on with at most %d. Captions made so may "
+            "differ in floating point from those of a machine where they fit: at_once = %d gives the same everywhere",
             clips, tokens, clips // 2, clips // 2,
         )  # fmt: skip
 

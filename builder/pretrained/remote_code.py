@@ -1,4 +1,4 @@
-"""Code that comes with a model runs only where it was asked for, for that model, in exactly the version that was read."""
+"""Code that comes with a model runs only where that was asked for, and in exactly the version that was read."""
 
 import hashlib
 import json
