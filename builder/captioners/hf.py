@@ -33,7 +33,7 @@ class Transformers(Asking):
     trust_remote_code: bool = False
     dtype: Literal["auto", "bfloat16", "float16", "float32"] = "auto"  # auto: bfloat16 on a GPU, float32 on a CPU
     vision: str = ""  # where sight comes from, for a checkpoint in LLaVA's own layout that holds none
-    batch_size: Annotated[int, Field(ge=1)] = execution(default=32)
+    batch_size: Annotated[int, Field(ge=1)] = execution(default=64)
     at_once: Annotated[int, Field(ge=0)] = execution(default=0)  # 0: found by itself
     cpu_threads: Annotated[int, Field(ge=1)] = execution(default=1)  # of each worker, where there is no GPU
     readers: Annotated[int, Field(ge=1)] = execution(default=4)  # threads that read frames ahead of the model

@@ -2,7 +2,7 @@
 
 Their configuration has `mm_...` keys, their weights `model.mm_projector.0.weight` and `model.vision_tower.vision_tower.
 vision_model...`, and they come without processor files. The vision tower is in the checkpoint where it was trained with
-the rest (ShareGPT4V), else in the repository that `mm_vision_tower` names. The conversation is that of the authors'
+the rest (ShareGPT4V), else in a repository of its own. The conversation is that of the authors'
 code (`vicuna_v1`), pictures are padded to squares where they were so in training.
 """
 
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from builder.errors import RunError
 from builder.pretrained import remote_code
-from builder.pretrained.hub import local_folder
+from builder.pretrained.hub import local_folder, resolve
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -52,7 +52,7 @@ def fetched(model: str, revision: str) -> Path:
 
 
 def load(folder: Path, settings: Mapping[str, Any], vision: str, how: Mapping[str, Any]) -> tuple[Any, Any]:
-    """The network and its processor. `vision` names the vision tower if it is not to be `mm_vision_tower`.
+    """The network and its processor. `vision` is where the vision tower is, if it is not in the checkpoint.
 
     Raises:
         RunError: a kind of checkpoint that this is not made for.
@@ -67,7 +67,10 @@ def load(folder: Path, settings: Mapping[str, Any], vision: str, how: Mapping[st
     tokenizer = cast(Any, AutoTokenizer).from_pretrained(folder, config=LlamaConfig())
     weights = read(folder)
     if not any(name.startswith(TOWER) for name in weights):
-        weights |= tower(vision or str(settings["mm_vision_tower"]))
+        if not vision:
+            raise RunError(f'{folder} holds no vision tower: set vision = "{settings["mm_vision_tower"]}", or the folder '
+                           "it is in")  # fmt: skip
+        weights |= tower(vision)
     with_picture_token(weights, tokenizer, int(settings["vocab_size"]))
     config = config_of(LlamaConfig(**language), sight_of(weights), settings, tokenizer)
     network = cast(Any, LlavaForConditionalGeneration).from_pretrained(
@@ -93,7 +96,9 @@ def tower(vision: str) -> dict[str, "Tensor"]:
     """The weights of the tower, named as in a checkpoint that holds it."""
     from transformers import CLIPVisionModel
 
-    sight = cast(Any, CLIPVisionModel).from_pretrained(str(local_folder(vision) or vision), use_safetensors=True)
+    folder = local_folder(vision)
+    at = {} if folder else {"revision": resolve(vision, "main")}
+    sight = cast(Any, CLIPVisionModel).from_pretrained(str(folder or vision), **at, use_safetensors=True)
     return {TOWER + name.removeprefix("vision_model."): value for name, value in sight.state_dict().items()}
 
 

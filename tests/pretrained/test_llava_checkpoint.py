@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from builder.captioning.engine import Sampling
+from builder.captioning.inputs import Preparer
 from builder.captioning.local_model import LocalModel, Pace
 from builder.errors import RunError
 from builder.pretrained.llava_checkpoint import TEMPLATE, TOWER
@@ -113,8 +114,8 @@ def write(folder: Path, model: Any, tokenizer: Any, vision: str, tower: bool = T
     (folder / "config.json").write_text(json.dumps(SETTINGS | {"vocab_size": words, "mm_vision_tower": vision}))
 
 
-def said(folder: Path) -> Any:
-    model = LocalModel(load(Wanted(str(folder), "folder"), "cpu"), Pace())
+def said(folder: Path, vision: str = "") -> Any:
+    model = LocalModel(load(Wanted(str(folder), "folder", vision=vision), "cpu"), Pace())
     return model.say([clip(0, 1), clip(1, 2), clip(2, 1, 160, 90)], Sampling(max_new_tokens=20))
 
 
@@ -123,31 +124,34 @@ def test_it_says_what_the_same_weights_say_in_transformers_layout(layouts: tuple
     wanted = said(theirs)
     assert len({answer.text for answer in wanted}) >= 2
     assert said(own) == wanted
-    assert said(apart) == wanted
+    assert said(apart, vision=str(apart.parent / "tower")) == wanted
 
 
 def test_every_weight_has_found_its_place(layouts: tuple[Path, Path, Path]) -> None:
     import torch
 
-    theirs, *others = (load(Wanted(str(folder), "folder"), "cpu").network.state_dict() for folder in layouts)
+    towers = ("", "", str(layouts[2].parent / "tower"))
+    wanted = [Wanted(str(folder), "folder", vision=tower) for folder, tower in zip(layouts, towers, strict=True)]
+    theirs, *others = (load(one, "cpu").network.state_dict() for one in wanted)
     for other in others:
         assert other.keys() == theirs.keys()
         assert all(torch.equal(other[name], theirs[name]) for name in theirs)
 
 
-def test_the_tower_may_be_named(layouts: tuple[Path, Path, Path], tmp_path: Path) -> None:
-    _, own, apart = layouts
-    moved = tmp_path / "moved"
-    moved.mkdir()
-    for path in apart.iterdir():
-        (moved / path.name).symlink_to(path)
-    (moved / "config.json").unlink()
-    settings = json.loads((apart / "config.json").read_text())
-    (moved / "config.json").write_text(json.dumps(settings | {"mm_vision_tower": str(tmp_path / "gone")}))
+def test_a_tower_that_is_elsewhere_must_be_named(layouts: tuple[Path, Path, Path]) -> None:
+    with pytest.raises(RunError, match=r"holds no vision tower: set vision = .*/tower"):
+        load(Wanted(str(layouts[2]), "folder"), "cpu")
     with pytest.raises(RunError, match="gone"):
-        load(Wanted(str(moved), "folder"), "cpu")
-    tower = settings["mm_vision_tower"]
-    load(Wanted(str(moved), "folder", vision=tower), "cpu")
+        load(Wanted(str(layouts[2]), "folder", vision=str(layouts[2] / "gone")), "cpu")
+
+
+def test_it_is_asked_as_its_authors_ask_it(layouts: tuple[Path, Path, Path]) -> None:
+    loaded = load(Wanted(str(layouts[1]), "folder"), "cpu")
+    written = Preparer(loaded.processor, "llava", loaded.network.dtype).written("What is it?", 1)
+    assert written == (
+        "A chat between a curious user and an artificial intelligence assistant. The assistant gives helpful, "
+        "detailed, and polite answers to the user's questions. USER: <image>\nWhat is it? ASSISTANT:"
+    )
 
 
 @pytest.mark.parametrize("change", [{"mm_projector_type": "linear"}, {"mm_patch_merge_type": "spatial_unpad"}])
