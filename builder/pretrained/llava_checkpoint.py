@@ -31,7 +31,8 @@ TEMPLATE = (
     "The assistant gives helpful, detailed, and polite answers to the user's questions."
     "{% for message in messages %} {{ 'USER' if message['role'] == 'user' else 'ASSISTANT' }}: "
     "{% for part in message['content'] %}"
-    "{% if part['type'] == 'image' %}<image>\n{% else %}{{ part['text'] }}{% endif %}{% endfor %}{% endfor %}{% if add_generation_prompt %} ASSISTANT:{% endif %}"
+    "{% if part['type'] == 'image' %}<image>\n{% else %}{{ part['text'] }}{% endif %}{% endfor %}{% endfor %}"
+    "{% if add_generation_prompt %} ASSISTANT:{% endif %}"
 )
 HEAD = 64  # numbers of one attention head in every CLIP
 
@@ -68,8 +69,8 @@ def load(folder: Path, settings: Mapping[str, Any], vision: str, how: Mapping[st
     weights = read(folder)
     if not any(name.startswith(TOWER) for name in weights):
         if not vision:
-            raise RunError(f'{folder} holds no vision tower: set vision = "{settings["mm_vision_tower"]}", or the folder '
-                           "it is in")  # fmt: skip
+            where = f'vision = "{settings["mm_vision_tower"]}"'
+            raise RunError(f"{folder} holds no vision tower: set {where}, or the folder it is in")
         weights |= tower(vision)
     with_picture_token(weights, tokenizer, int(settings["vocab_size"]))
     config = config_of(LlamaConfig(**language), sight_of(weights), settings, tokenizer)

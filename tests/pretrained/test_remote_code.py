@@ -67,7 +67,7 @@ def test_pinned_code_runs_and_changed_code_does_not(coded: Path, tmp_path: Path)
     assert (tmp_path / "ran").exists()
     with (coded / "modeling_ours.py").open("a") as file:
         file.write("# harmless\n")
-    with pytest.raises(ConfigError, match="read its .py files"):
+    with pytest.raises(ConfigError, match="read its"):
         pinned(str(coded), held, trusted=True)
 
 
@@ -81,7 +81,7 @@ def test_code_of_another_repository_is_refused(coded: Path) -> None:
     config = json.loads((coded / "config.json").read_text())
     config["auto_map"] = {"AutoModelForCausalLM": "other/repo--modeling_ours.Ours"}
     (coded / "config.json").write_text(json.dumps(config))
-    with pytest.raises(ConfigError, match="another repository .other/repo."):
+    with pytest.raises(ConfigError, match=r"another repository .other/repo."):
         load(Wanted(str(coded), "folder", trusted=True), "cpu")
 
 
