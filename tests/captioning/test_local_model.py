@@ -219,3 +219,36 @@ def test_the_language_model_is_spread_over_cpu_and_disk(models: Callable[[str], 
     assert model.say(asked, SHORT) == whole.say(asked, SHORT)
     model.close()
     assert not Path(loaded.disk.name).exists()
+
+
+@pytest.mark.parametrize("kind", ["llava", "qwen2_5_vl", "internvl"])
+def test_each_picture_is_looked_at_once(kind: str, models: Callable[[str], Path]) -> None:
+    model, shown = engine(models(kind)), []
+    parts = dict(model._network.model.named_children())
+    sight = parts.get("vision_tower") or parts["visual"]
+    sight.register_forward_pre_hook(lambda part, inputs, named: shown.append(1), with_kwargs=True)
+    model.say(clips(kind)[:3], Sampling(max_new_tokens=30))
+    assert len(shown) <= 3  # in 30 steps
+    assert shown
+
+
+def test_what_is_read_ahead_is_bounded(models: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    """At most two groups of clips are prepared: the one at hand and the next."""
+    model, held, most = engine(models("llava"), at_once=2), [0], [0]
+    prepare, answers = model._inputs.prepare, model._answers
+
+    def counted(*asked: Any) -> Any:
+        held[0] += 1
+        most[0] = max(most[0], held[0])
+        return prepare(*asked)
+
+    def done(ready: list[Any], sampling: Sampling) -> Any:
+        found = answers(ready, sampling)
+        held[0] -= len(ready)
+        return found
+
+    monkeypatch.setattr(model._inputs, "prepare", counted)
+    monkeypatch.setattr(model, "_answers", done)
+    model.say([clip(n) for n in range(12)], SHORT)
+    assert held == [0]
+    assert 2 < most[0] <= 4
