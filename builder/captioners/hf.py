@@ -12,6 +12,8 @@ from builder.pretrained.remote_code import pinned
 from builder.pretrained.vision_language import Wanted, load
 from builder.stage import Resources, execution, settings
 
+Memory = Annotated[str, Field(pattern=r"^(cpu|\d+)=\d+(\.\d+)?[KMG]i?B$")]
+
 
 @settings
 class Transformers(Asking):
@@ -39,7 +41,7 @@ class Transformers(Asking):
     readers: Annotated[int, Field(ge=1)] = execution(default=4)  # threads that read frames ahead of the model
     static_cache: bool = execution(default=False)  # and compiled steps on a GPU
     device_map: Literal["", "auto", "balanced", "balanced_low_0", "sequential"] = execution(default="")
-    max_memory: tuple[str, ...] = execution(default=())  # for device_map, of each device: ["0=60GB", "cpu=100GB"]
+    max_memory: tuple[Memory, ...] = execution(default=())  # for device_map, of each device: ["0=60GB", "cpu=100GB"]
 
     @property
     def model_revision(self) -> str:

@@ -54,19 +54,22 @@ def load(wanted: Wanted, device: str) -> Loaded:
     from transformers.utils.logging import disable_progress_bar
 
     cast(Any, disable_progress_bar)()  # the run shows its own
-    where = remote_code.where(wanted.model, wanted.revision, wanted.trusted)
-    settings = llava_checkpoint.settings_of(wanted.model, wanted.revision)
+    from safetensors import SafetensorError
+
     disk = TemporaryDirectory(prefix="osd-offload-") if wanted.spread else None
     how = placed(wanted, disk.name if disk else "") | {"dtype": dtype_of(wanted, device)}
     try:
-        if settings:
+        where = remote_code.where(wanted.model, wanted.revision, wanted.trusted)
+        if settings := llava_checkpoint.settings_of(wanted.model, wanted.revision):
             folder = llava_checkpoint.fetched(wanted.model, wanted.revision)
             refuse_pickles(folder)
             network, processor = llava_checkpoint.load(folder, settings, wanted.vision, how)
         else:
             network = load_network(wanted, device, where | how)
             processor = load_processor(str(local_folder(wanted.model) or wanted.model), where)
-    except (OSError, ValueError, ImportError) as error:
+    except (OSError, ValueError, ImportError, SafetensorError) as error:
+        if disk:
+            disk.cleanup()
         raise RunError(missing(wanted.model, wanted.revision, error)) from error
     network = network.eval() if wanted.spread else network.eval().to(device)
     return Loaded(network, processor, main_device(network, device), disk)
