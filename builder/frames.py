@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from functools import cached_property, lru_cache
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from builder.errors import ItemError, RunError
@@ -15,16 +16,22 @@ if TYPE_CHECKING:
     from builder.media.evidence import Evidence
     from builder.media.strip import Strip
 
+OPENING = Lock()
+
 
 class Footage:
-    """What the decode pass kept of one video. Nothing is decoded here; each part is read when it is first asked for."""
+    """What the decode pass kept of one video. Nothing is decoded here; each part is read when it is first asked for.
+
+    Threads may share it, and may read different clips of one video at once.
+    """
 
     def __init__(self, scan: Scanned, storage: Storage) -> None:
         self.scan, self.storage = scan, storage
 
-    @property
+    @cached_property
     def strip(self) -> "Strip":
-        return open_strip(self.storage, self.scan.strip)
+        with OPENING:  # of two threads that want one strip, the second finds it open
+            return open_strip(self.storage, self.scan.strip)
 
     @property
     def evidence(self) -> "Evidence":

@@ -125,12 +125,12 @@ def save(model: Any, tokenizer: Any, folder: Path) -> None:
     processor.save_pretrained(folder)
 
 
-def character_tokenizer() -> Any:
-    """One token a printable character."""
+def character_tokenizer(image: bool = True) -> Any:
+    """One token a printable character, and one for a picture."""
     from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
 
-    special = ["<unk>", "<pad>", "<|im_start|>", "<|im_end|>", IMAGE]
+    special = ["<unk>", "<pad>", "<|im_start|>", "<|im_end|>", *([IMAGE] if image else [])]
     vocabulary = {token: i for i, token in enumerate([*special, "\n", *map(chr, range(32, 127))])}
     inner = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
     inner.pre_tokenizer = pre_tokenizers.Split(Regex(r"[\s\S]"), "isolated")
@@ -141,7 +141,7 @@ def character_tokenizer() -> Any:
         pad_token="<pad>",
         bos_token="<|im_start|>",
         eos_token="<|im_end|>",
-        additional_special_tokens=[IMAGE],
+        additional_special_tokens=[IMAGE] if image else [],
     )
 
 

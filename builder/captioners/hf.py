@@ -1,127 +1,58 @@
 """Transformers: captions from any image-text-to-text model, by its Hub id or from a local folder."""
 
-from collections.abc import Sequence
-from typing import Annotated, Any, ClassVar, cast
+from collections.abc import Mapping
+from typing import Annotated, ClassVar, Literal
 
-from numpy.typing import NDArray
 from pydantic import Field
 
 from builder.captioning.asking import Asking
-from builder.captioning.engine import Question, Said, Sampling
-from builder.errors import ItemError, RunError
-from builder.pretrained.hub import local_folder, missing, resolve
-from builder.pretrained.threads import torch_threads
-from builder.stage import Resources, execution, require, settings
+from builder.captioning.local_model import LocalModel, Pace
+from builder.pretrained.hub import resolve
+from builder.pretrained.remote_code import pinned
+from builder.pretrained.vision_language import Wanted, load
+from builder.stage import Resources, execution, settings
+
+Memory = Annotated[str, Field(pattern=r"^(cpu|\d+)=\d+(\.\d+)?[KMG]i?B$")]
 
 
 @settings
 class Transformers(Asking):
-    """One prompt and `frames_per_clip` frames of the clip, greedy decoding, at most `max_new_tokens`.
+    """One prompt and `frames_per_clip` frames of the clip, through the model's own chat template.
 
-    `model` is a Hub id, or a folder (starting with /, ~ or .) with safetensors weights; code from a model is never run.
-    `prompt` goes through the model's chat template; where it has none it is used as it is, after as many image tokens
-    as there are frames unless it holds them itself. bfloat16 on a GPU, float32 on a CPU.
+    `model` is a Hub id, or a folder (starting with /, ~ or .) with safetensors weights. Code that comes with a model
+    runs only with `trust_remote_code` and a pinned `revision` (a commit; for a folder the hash that is asked for).
+    Without a template the prompt is used as it is, after as many image tokens as there are frames unless it holds them.
+
+    `batch_size` clips are handed over together, and looked at in groups of like length: as many `at_once` as the kind
+    of device holds, or as many as that says. Texts of a batch differ from those of single clips in floating point only.
+    `device_map` (accelerate's: auto, balanced, sequential) spreads a model that one device cannot hold.
     """
 
     plugin: ClassVar[str] = "transformers"
     needs: ClassVar[Resources] = Resources(gpus=1.0, memory_bytes=8 << 30)
 
     model: str = "llava-hf/llava-1.5-7b-hf"
-    batch_size: Annotated[int, Field(ge=1)] = execution(default=8)
+    trust_remote_code: bool = False
+    dtype: Literal["auto", "bfloat16", "float16", "float32"] = "auto"  # auto: bfloat16 on a GPU, float32 on a CPU
+    vision: str = ""  # where sight comes from, for a checkpoint in LLaVA's own layout that holds none
+    batch_size: Annotated[int, Field(ge=1)] = execution(default=64)
+    at_once: Annotated[int, Field(ge=0)] = execution(default=0)  # 0: found by itself
     cpu_threads: Annotated[int, Field(ge=1)] = execution(default=1)  # of each worker, where there is no GPU
+    readers: Annotated[int, Field(ge=1)] = execution(default=4)  # threads that read frames ahead of the model
+    static_cache: bool = execution(default=False)  # and compiled steps on a GPU
+    device_map: Literal["", "auto", "balanced", "balanced_low_0", "sequential"] = execution(default="")
+    max_memory: tuple[Memory, ...] = execution(default=())  # for device_map, of each device: ["0=60GB", "cpu=100GB"]
 
     @property
     def model_revision(self) -> str:
-        return resolve(self.model, self.revision)
+        return pinned(self.model, self.revision, self.trust_remote_code)
 
-    def engine(self) -> "LocalModel":
-        engine = LocalModel(self.model, self.model_revision, self.context.device)
-        engine.threads = self.cpu_threads
-        return engine
+    def identity(self) -> Mapping[str, str]:
+        return {**super().identity(), **({"vision": resolve(self.vision, "main")} if self.vision else {})}
 
-
-class LocalModel:
-    """A model on its device, with its processor."""
-
-    threads = 1
-
-    def __init__(self, model: str, revision: str, device: str) -> None:
-        for module in ("torch", "transformers"):
-            require(module, "caption")
-        import torch
-        from transformers import AutoModelForImageTextToText, AutoProcessor
-        from transformers.utils.logging import disable_progress_bar
-
-        cast(Any, disable_progress_bar)()  # the run shows its own
-        folder = local_folder(model)
-        name = str(folder) if folder else model
-        where = {"trust_remote_code": False} | ({} if folder else {"revision": revision})
-        dtype = torch.float32 if torch.device(device).type == "cpu" else torch.bfloat16  # "cpu:0" is one too
-        self.dtype = str(dtype).removeprefix("torch.")
-        processors, networks = cast(Any, AutoProcessor), cast(Any, AutoModelForImageTextToText)
-        try:
-            self._processor = processors.from_pretrained(name, **where)
-            network = networks.from_pretrained(name, **where, use_safetensors=True, dtype=dtype)
-        except (OSError, ValueError, ImportError) as error:
-            raise RunError(missing(model, revision, error)) from error
-        self._network = network.to(device).eval()
-        tokenizer = self._processor.tokenizer
-        tokenizer.padding_side = "left"  # all answers of a batch begin at the same place
-        if tokenizer.pad_token is None:
-            tokenizer.pad_token = tokenizer.eos_token
-        ends = network.generation_config.eos_token_id
-        ends = tokenizer.eos_token_id if ends is None else ends
-        self._ends = set(ends if isinstance(ends, list) else [ends])
-
-    def say(self, questions: Sequence[Question], sampling: Sampling) -> list[Said | ItemError]:
-        found: dict[str, Said | ItemError] = {}
-        shown: dict[str, list[NDArray[Any]]] = {}
-        for question in questions:
-            try:
-                shown[question.id] = question.frames()
-            except ItemError as error:
-                found[question.id] = error
-        asked = [question for question in questions if question.id in shown]
-        if asked:
-            found |= dict(zip(shown, self._say(asked, list(shown.values()), sampling), strict=True))
-        return [found[question.id] for question in questions]
-
-    def close(self) -> None:
-        pass
-
-    def _say(
-        self, asked: Sequence[Question], clips: Sequence[Sequence[NDArray[Any]]], sampling: Sampling
-    ) -> list[Said]:
-        import torch
-        from PIL import Image
-
-        texts = [self._written(q.prompt, len(images)) for q, images in zip(asked, clips, strict=True)]
-        pictures = [[Image.fromarray(image) for image in images] for images in clips]
-        inputs = self._processor(images=pictures, text=texts, padding=True, return_tensors="pt")
-        inputs = inputs.to(self._network.device, dtype=self._network.dtype)
-        pad = self._processor.tokenizer.pad_token_id
-        with torch.inference_mode(), torch_threads(self.threads):
-            out = self._network.generate(
-                **inputs, max_new_tokens=sampling.max_new_tokens, do_sample=False, num_beams=1, pad_token_id=pad
-            )
-        question = inputs["input_ids"]
-        length = question.shape[1]
-        if out.shape[1] >= length and torch.equal(out[:, :length], question):
-            out = out[:, length:]  # an encoder-decoder does not repeat the question
-        lengths = inputs["attention_mask"].sum(1).tolist()
-        return [self._read(row, n) for row, n in zip(out.tolist(), lengths, strict=True)]
-
-    def _written(self, prompt: str, images: int) -> str:
-        """The prompt as the model wants to see it."""
-        if getattr(self._processor, "chat_template", None):
-            content = [*({"type": "image"} for _ in range(images)), {"type": "text", "text": prompt}]
-            chat = [{"role": "user", "content": content}]
-            return str(self._processor.apply_chat_template(chat, add_generation_prompt=True))
-        token = getattr(self._processor, "image_token", None)
-        return prompt if token is None or token in prompt else f"{token * images}\n{prompt}"
-
-    def _read(self, tokens: Sequence[int], asked: int) -> Said:
-        end = next((i for i, token in enumerate(tokens) if token in self._ends), None)
-        said = list(tokens if end is None else tokens[:end])
-        text = self._processor.tokenizer.decode(said, skip_special_tokens=True).strip()
-        return Said(text, end is not None, asked, len(said))
+    def engine(self) -> LocalModel:
+        memory = dict(told.split("=", 1) for told in self.max_memory)
+        how = (self.dtype, self.trust_remote_code, self.device_map, memory, self.vision)
+        wanted = Wanted(self.model, self.model_revision, *how)
+        pace = Pace(self.at_once, self.cpu_threads, self.readers, self.static_cache)
+        return LocalModel(load(wanted, self.context.device), pace)

@@ -1,6 +1,7 @@
 """The strip: a few frames of a video as pictures that people and models can look at, in one parquet file."""
 
 from pathlib import Path
+from threading import Lock
 from typing import Any, cast
 
 import cv2
@@ -49,7 +50,10 @@ class StripWriter:
 
 
 class Strip:
-    """Reads a strip. `frames` int32 are the indexes of its images in the video, `times_s` seconds from its start."""
+    """Reads a strip. `frames` int32 are the indexes of its images in the video, `times_s` seconds from its start.
+
+    Threads may share it.
+    """
 
     def __init__(self, path: Path) -> None:
         self._file = pq.ParquetFile(path)
@@ -58,6 +62,7 @@ class Strip:
         self.pts: npt.NDArray[np.int64] = table.column("pts").to_numpy()
         self.times_s: npt.NDArray[np.float64] = table.column("time_s").to_numpy()
         self._group: tuple[int, pa.ChunkedArray] | None = None
+        self._reading = Lock()
 
     def __len__(self) -> int:
         return len(self.frames)
@@ -85,6 +90,7 @@ class Strip:
     def _stored(self, i: int) -> Any:
         """One row group is kept: reading in order reads the file once."""
         group, at = divmod(i, GROUP)
-        if self._group is None or self._group[0] != group:
-            self._group = group, self._file.read_row_group(group, columns=["jpeg"], use_threads=False).column(0)
-        return self._group[1][at]
+        with self._reading:
+            if self._group is None or self._group[0] != group:
+                self._group = group, self._file.read_row_group(group, columns=["jpeg"], use_threads=False).column(0)
+            return self._group[1][at]

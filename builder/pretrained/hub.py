@@ -63,6 +63,8 @@ def hub_revision(model: str, revision: str) -> str:
 def missing(model: str, revision: str, error: Exception) -> str:
     """What to tell when a model cannot be had."""
     reason = str(error).strip().partition("\n")[0][:200]
+    if local_folder(model):
+        return f"cannot load the model {model}: {reason}. See whether all its files are there, and whole"
     return (
         f"cannot load the model {model} (revision {revision}): {reason}. Download it where there is internet with "
         f"`hf download {model} --revision {revision}`, or name a local folder that holds it as `model`"
