@@ -244,7 +244,13 @@ class Verdict(Record):
 
 @dataclass(frozen=True, slots=True)
 class Caption(Record):
-    """One caption and everything needed to make it again. `parameters` is JSON, `frames_s` source times shown."""
+    """One caption and everything needed to make it again. `frames_s` are the source times of the frames shown.
+
+    `status` is `ok`, or `truncated` if the model ran into its limit. `prompt` is as asked, `prompt_hash` that of the
+    prompt before its slots were filled. `parameters` is JSON: how tokens were chosen. `tokens` were said, `tokens_in`
+    read, pictures included. `language` is BCP 47, "und" where it cannot be told, "" where nobody looked; `repetition`
+    the share of 4-grams of words that were there before. `raw` is what the model said where `text` is something else.
+    """
 
     KEY: ClassVar[str] = "clip_id"
     clip_id: str
@@ -257,6 +263,15 @@ class Caption(Record):
     frames_s: tuple[float, ...]
     parameters: str
     tokens: int = 0
+    tokens_in: int = field(default=0, metadata=FACT)
+    engine: str = ""
+    dtype: str = ""
+    prompt_hash: str = ""
+    seed: int = 0
+    language: str = ""
+    attempts: int = field(default=1, metadata=FACT)
+    repetition: float = 0.0
+    raw: str = field(default="", metadata=FACT)
 
     @property
     def words(self) -> int:
