@@ -4,7 +4,7 @@ import html
 import re
 import unicodedata
 
-from builder.captioning.phrases import OPENINGS
+from builder.captioning.phrases import OPENING
 from builder.captioning.repetition import words
 
 THOUGHT = re.compile(r"\A.*</think(?:ing)?\s*>", re.S | re.I)  # models that think aloud answer after it
@@ -70,8 +70,8 @@ def without_opening(text: str) -> str:
     Empty of a text that is such a phrase and nothing else.
     """
     rest = text
-    while opening := next((phrase for phrase in OPENINGS if f"{rest} "[: len(phrase)].casefold() == phrase), ""):
-        after = rest[len(opening) :].lstrip(" ,:;")
+    while opening := OPENING.match(rest):
+        after = rest[opening.end() :].lstrip(" ,:;")
         if 0 < len(words(after)) < LEAST_WORDS:
             break
         rest = after
