@@ -17,7 +17,6 @@ from builder.engine import Job
 from builder.errors import ConfigError
 from builder.layout import Layout
 from builder.meter import Meter
-from builder.records import SourceSpec
 from builder.rules import Rule, preset_lines
 from builder.stage import Context, Stage
 from builder.stages import STAGES, Step
@@ -25,7 +24,7 @@ from builder.stages.admit import Admit
 from builder.stages.caption import Captioner
 from builder.stages.dedupe import Dedupe
 from builder.stages.detect import Detector
-from builder.stages.find import Source
+from builder.stages.find import Source, SourceSpec
 from builder.stages.judge import DEFAULT_KEEP, Judge, Override, Select
 from builder.stages.match import Match
 from builder.stages.merge import Merge

@@ -176,9 +176,7 @@ class Asking(Captioner):
                 tokens=heard.said.tokens_out,
                 tokens_in=heard.said.tokens_in,
                 engine=self.plugin,
-                dtype=cast(Engine, vars(self)["_engine"]).dtype,
                 prompt_hash=hash_of(self.prompt),
-                seed=heard.sampling.seed,
                 language=answer.language,
                 attempts=heard.attempts,
                 repetition=answer.repetition,
@@ -197,8 +195,8 @@ class Asking(Captioner):
 
     def parameters(self, sampling: Sampling) -> str:
         """What else decided the text, as JSON."""
-        known = {key: value for key, value in asdict(sampling).items() if key != "seed"}
-        return json.dumps({"frames": self.frames_per_clip, **known})
+        dtype = cast(Engine, vars(self)["_engine"]).dtype
+        return json.dumps({"frames": self.frames_per_clip, **asdict(sampling), "dtype": dtype})
 
 
 def wants_more(heard: Heard | ItemError) -> bool:

@@ -33,7 +33,7 @@ QUOTES = {'"': '"', "“": "”", "'": "'", "‘": "’", "«": "»", "「": "�
 LEAST_WORDS = 2  # that removing an opening phrase must leave
 ENDS = re.compile(r"[.!?…]+[\"'”’»)\]]*(?=\s|$)|[。！？]+[」』”’）]*")
 NOT_ENDS = frozenset(
-    "mr mrs ms dr st vs no approx e.g i.e etc prof jr sr".split()
+    ["mr", "mrs", "ms", "dr", "st", "vs", "no", "approx", "e.g", "i.e", "etc", "prof", "jr", "sr"]
 )  # full stops after these end nothing
 
 

@@ -15,17 +15,34 @@ from typing import Any
 
 from builder.errors import ConfigError
 
-FOLDER = Path(__file__).parents[1] / "presets" / "caption"
+ALL = Path(__file__).parents[1] / "presets"  # a folder for each kind
+FOLDER = ALL / "caption"
 PRESET, PROMPT, PROMPT_FILE = "preset", "prompt", "prompt_file"
 KEYS = ("engine", PRESET, PROMPT_FILE)  # of a section, beside the settings of its captioner
 MOST_BYTES = 64 << 10  # of a prompt or a preset
 
 
-def names() -> list[str]:
-    return sorted(path.stem for path in FOLDER.glob("*.toml"))
+def names(folder: Path = FOLDER) -> list[str]:
+    return sorted(path.stem for path in folder.glob("*.toml"))
 
 
-def file_of(preset: str, base: Path) -> Path:
+def told(kind: str, name: str) -> str:
+    """The file of a preset of any kind, or without a name what there is of that kind.
+
+    Raises:
+        ConfigError: there is no such kind or preset.
+    """
+    kinds = sorted(path.name for path in ALL.iterdir() if path.is_dir())
+    if kind not in kinds:
+        raise ConfigError(f"there are no presets for {kind!r}, but for: {', '.join(kinds)}")
+    there = {stem: tomllib.loads(read(ALL / kind / f"{stem}.toml"))["title"] for stem in names(ALL / kind)}
+    if name:
+        return read(file_of(name, Path(), ALL / kind)).rstrip()
+    width = max(map(len, there))
+    return "\n".join(f"{stem:<{width}}  {title}" for stem, title in there.items())
+
+
+def file_of(preset: str, base: Path, folder: Path = FOLDER) -> Path:
     """Of the presets there are one by name; a name that ends in .toml is a file of the user's.
 
     Raises:
@@ -33,11 +50,12 @@ def file_of(preset: str, base: Path) -> Path:
     """
     if preset.endswith(".toml"):
         return base / Path(preset).expanduser()
-    if preset not in names():
-        near = get_close_matches(preset, names(), n=1)
+    there = names(folder)
+    if preset not in there:
+        near = get_close_matches(preset, there, n=1)
         hint = f"did you mean {near[0]!r}? " if near else ""
-        raise ConfigError(f"no preset is called {preset!r}; {hint}There are: {', '.join(names())}, or a file NAME.toml")
-    return FOLDER / f"{preset}.toml"
+        raise ConfigError(f"no preset is called {preset!r}; {hint}There are: {', '.join(there)}, or a file NAME.toml")
+    return folder / f"{preset}.toml"
 
 
 def filled(values: Mapping[str, Any], base: Path) -> dict[str, Any]:

@@ -72,7 +72,7 @@ def test_how_it_was_made_is_stored(tiny: Path, clips: list[Sample]) -> None:
     assert caption.frames_s[0] == pytest.approx(1.0, abs=0.6)
     parameters = json.loads(caption.parameters)
     assert (parameters["frames"], parameters["max_new_tokens"], parameters["temperature"]) == (1, 7, 0.0)
-    assert caption.dtype == "float32"
+    assert parameters["dtype"] == "float32"
     assert (caption.tokens, caption.status) == (7, "truncated")
 
 
