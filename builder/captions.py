@@ -48,7 +48,9 @@ class Choice:
     def overrides(self) -> list[str]:
         """What they come to as settings of `label`."""
         engine = [] if self.captioner or self.preset else [f"caption.{TRIED}.engine=transformers"]
-        named = {presets.PRESET: self.preset, "model": self.model}
+        file = self.preset.endswith(".toml")  # of the command line, so it is relative to where that was given
+        named = {presets.PRESET: str(Path(self.preset).expanduser().absolute()) if file else self.preset}
+        named |= {"model": self.model}
         found = [
             f"caption.{self.label}.{key}={json.dumps(value, ensure_ascii=False)}"
             for key, value in named.items()

@@ -19,6 +19,7 @@ from builder.stage import Item
 from builder.stages.caption import Captioner
 
 BATCHES = 3  # measured, after one that is not: memory is laid out, kernels are compiled and files are opened then
+LEAST = 12  # clips that are measured if there are, where batches are small
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,8 @@ class Estimate:
         where = "no GPU" if self.device == "cpu" else "one GPU"
         cold = "" if self.warm else ", the first among them: a warm engine is faster"
         lost = f", {self.failed} of them no caption" if self.failed else ""
-        speed = f"{as_number(self.clips_per_s)} clips/s, {as_number(self.tokens / self.wall_s)} tokens/s"
+        tokens = f", {as_number(self.tokens / self.wall_s)} tokens/s" if self.tokens else ""
+        speed = f"{as_number(self.clips_per_s)} clips/s{tokens}"
         seconds = self.left / self.clips_per_s
         return "\n".join(
             [
@@ -126,7 +128,7 @@ def batches_of(job: Job, left: Sequence[str]) -> Iterator[list[Item[Any]]]:
     for key in left:
         by_unit.setdefault(bucket(key, units), []).append(key)
     starts = ((unit, at) for at in range(0, len(left), size) for unit in by_unit if at < len(by_unit[unit]))
-    for unit, at in islice(starts, BATCHES + 1):
+    for unit, at in islice(starts, 1 + max(BATCHES, -(-LEAST // size))):
         items = items_of(job, by_unit[unit][at : at + size])
         if items:
             yield items
