@@ -1,6 +1,7 @@
 """A captioner that says what a test wants it to, and remembers what it was asked."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import ClassVar
 
 from builder.captioning.asking import Asking
@@ -56,3 +57,12 @@ class Script:
 
     def close(self) -> None:
         pass
+
+
+def install(folder: Path) -> Path:
+    """Make a folder that, on the path, offers it as a third party's package would."""
+    package = folder / "scripted-1.0.dist-info"
+    package.mkdir(parents=True)
+    (package / "METADATA").write_text("Metadata-Version: 2.1\nName: scripted\nVersion: 1.0\n")
+    (package / "entry_points.txt").write_text("[open_sora_dataset.captioners]\nscripted = scripted:Scripted\n")
+    return folder
