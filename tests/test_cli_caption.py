@@ -85,7 +85,7 @@ def test_show_prints_what_each_captioner_says_and_writes_nothing(run: Path, tmp_
 
 def test_show_of_one_captioner_with_other_settings(run: Path) -> None:
     add(run, "story", says=["", OTHER])
-    [one, *_] = tried = try_run(run, Choice("story", sets=("caption.story.attempts=1",)), 9)
+    [one, *_] = tried = try_run(run, Choice("story", sets=("caption.story.tries=1",)), 9)
     assert len(tried) == 5  # all there are
     assert list(one.outcomes) == ["story"]
     assert isinstance(one.outcomes["story"], Failure)

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property, partial
 from hashlib import sha256
-from typing import Annotated, ClassVar, Literal, cast
+from typing import Annotated, Any, ClassVar, Literal, cast
 
 from pydantic import Field
 
@@ -45,10 +45,10 @@ class Heard:
 
 @settings
 class Asking(Captioner):
-    """Subclasses give `plugin`, `engine` and `model_revision`; settings that every engine knows are here.
+    """Subclasses give `plugin` and `engine`; settings that every engine knows are here.
 
     `prompt` may have slots (builder/captioning/slots.py). Temperature 0 takes the likeliest token, always the same. An
-    answer that is no caption (builder/captioning/answers.py) is asked for again, `attempts` times in all, each time
+    answer that is no caption (builder/captioning/answers.py) is asked for again, `tries` times in all, each time
     0.4 warmer and with another seed, as Whisper falls back (Radford et al., 2022, section 4.5). What ran into
     `max_new_tokens` is cut back to its last whole sentence (`on_limit`: or kept as it is, or failed). `language` is
     BCP 47, "" for any; `most_repeated` is a share of 4-grams, 1 to keep what repeats itself.
@@ -65,7 +65,7 @@ class Asking(Captioner):
     top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
     repetition_penalty: Annotated[float, Field(ge=1, le=2)] = 1.0
     seed: Annotated[int, Field(ge=0, lt=1 << 31)] = 0
-    attempts: Annotated[int, Field(ge=1, le=10)] = 3
+    tries: Annotated[int, Field(ge=1, le=10)] = 3
     language: Annotated[str, Field(pattern=r"^([A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*)?$")] = "en"
     openings: Literal["remove", "keep"] = "remove"
     on_limit: Cut = "cut"
@@ -76,10 +76,16 @@ class Asking(Captioner):
         """Load the model onto `self.context.device`, or connect to it."""
         raise NotImplementedError
 
+    # -- optional
     @property
     def model_revision(self) -> str:
         """The version of the model that is asked, as exactly as it can be known."""
-        raise NotImplementedError
+        return self.revision
+
+    def parameters(self, sampling: Sampling) -> dict[str, Any]:
+        """What else decided a text: how frames were shown and tokens chosen."""
+        dtype = cast(Engine, vars(self)["_engine"]).dtype
+        return {"frames": self.frames_per_clip, **asdict(sampling), "dtype": dtype}
 
     # -- given
     @property
@@ -129,7 +135,7 @@ class Asking(Captioner):
         engine = cast(Engine, vars(self)["_engine"])
         heard: dict[str, Heard | ItemError] = {}
         left = list(questions.values())
-        for attempt in range(1, self.attempts + 1):
+        for attempt in range(1, self.tries + 1):
             sampling = self.sampling(attempt)
             for question, said in zip(left, engine.say(left, sampling) if left else [], strict=True):
                 found = said if isinstance(said, ItemError) else Heard(self.judge(said), said, sampling, attempt)
@@ -172,7 +178,7 @@ class Asking(Captioner):
                 revision=self.model_revision,
                 prompt=question.prompt,
                 frames_s=tuple(self.frames(item).times_s(self.frames_per_clip)),
-                parameters=self.parameters(heard.sampling),
+                parameters=json.dumps(self.parameters(heard.sampling)),
                 tokens=heard.said.tokens_out,
                 tokens_in=heard.said.tokens_in,
                 engine=self.plugin,
@@ -192,11 +198,6 @@ class Asking(Captioner):
         return ItemError(
             status, f"{self.model or self.plugin} {what}{times} about {item_id}{quote}; {hint}", heard.answer.again
         )
-
-    def parameters(self, sampling: Sampling) -> str:
-        """What else decided the text, as JSON."""
-        dtype = cast(Engine, vars(self)["_engine"]).dtype
-        return json.dumps({"frames": self.frames_per_clip, **asdict(sampling), "dtype": dtype})
 
 
 def wants_more(heard: Heard | ItemError) -> bool:

@@ -140,6 +140,8 @@ def side_by_side(run: Run, captioner: Captioner) -> int:
         from builder.runners.multi_gpu import devices
 
         return run.settings.ranks or devices()
+    if hasattr(captioner, "concurrency"):
+        return 1  # of a server: all workers share its answers
     import os
 
     return run.settings.workers or os.cpu_count() or 1

@@ -85,12 +85,12 @@ def test_what_stays_bad_is_a_failure_and_never_a_row(clips: list[Sample]) -> Non
         assert (failure.item_id, failure.kind, failure.retryable) == ("clip0", kind, True)
         assert "3 times about clip0" in failure.message
         assert len(Script.asked) == 3
-        answers(scripted(bad, attempts=1), clips[:1])
+        answers(scripted(bad, tries=1), clips[:1])
         assert len(Script.asked) == 1
 
 
 def test_the_attempts_grow_warmer_up_to_a_limit(clips: list[Sample]) -> None:
-    answers(scripted("", attempts=5, repetition_penalty=1.2, seed=3), clips[:1])
+    answers(scripted("", tries=5, repetition_penalty=1.2, seed=3), clips[:1])
     assert [(s.temperature, s.repetition_penalty, s.seed) for _, s in Script.asked] == [
         (0.0, 1.2, 3), (0.4, 1.2, 4), (0.8, 1.2, 5), (1.0, 1.2, 6), (1.0, 1.2, 7),
     ]  # fmt: skip
@@ -169,7 +169,7 @@ def score_of(kind: type[Score], **values: float) -> Any:
 def test_every_setting_that_changes_texts_changes_the_fingerprint() -> None:
     one = Scripted()
     for change in (
-        {"prompt": "Another."}, {"temperature": 0.5}, {"seed": 1}, {"attempts": 1}, {"language": ""},
+        {"prompt": "Another."}, {"temperature": 0.5}, {"seed": 1}, {"tries": 1}, {"language": ""},
         {"openings": "keep"}, {"on_limit": "fail"}, {"most_repeated": 0.5}, {"repetition_penalty": 1.1},
     ):  # fmt: skip
         assert dataclasses.replace(one, **change).fingerprint() != one.fingerprint()

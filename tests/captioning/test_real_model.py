@@ -1,6 +1,5 @@
 """A real model through all of it: slots in, judged answers out, the same every time."""
 
-
 import pytest
 
 from builder.captioners.hf import Transformers
@@ -42,7 +41,7 @@ def test_the_model_reads_what_the_slots_are_filled_with(tiny: str, clip: Sample)
 
 def test_what_it_says_is_judged_as_anything_is(tiny: str, clip: Sample) -> None:
     """Random weights say no sentence; whatever becomes of that, no row is empty, and it comes out the same again."""
-    strict = Transformers(model=tiny, language="", max_new_tokens=40, attempts=2)
+    strict = Transformers(model=tiny, language="", max_new_tokens=40, tries=2)
     kept = outcome(Transformers(**AS_SAID, model=tiny, max_new_tokens=40), clip, "")
     assert isinstance(kept, Caption)
     first = judged(Said(kept.raw or kept.text, kept.status == "ok", 0, 0), strict.terms)
