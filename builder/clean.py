@@ -3,9 +3,9 @@
 from pathlib import PurePosixPath
 
 from builder.pipeline import Run
-from builder.records import Fetched, Found, Scanned, SourceSpec
+from builder.records import Fetched, Found, Scanned
 from builder.stages.fetch import NOTES, PARTS, noted
-from builder.stages.find import LISTINGS, earlier, listing_of
+from builder.stages.find import LISTINGS, SourceSpec, earlier, listing_of
 from builder.storage import SCRATCH
 from builder.table import Table
 

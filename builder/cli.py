@@ -153,8 +153,24 @@ def filter(
 
 
 @app.command()
-def caption(run: RunArg, sets: SetOpt = None) -> None:
+def caption(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="The run folder; with --show also a video file.")],
+    sets: SetOpt = None,
+    show: Annotated[bool, typer.Option("--show", help="Print captions of a few clips; keep nothing.")] = False,
+    clips: Annotated[int, typer.Option(min=1, help="How many, with --show.")] = 4,
+    preview: Annotated[Path | None, typer.Option(metavar="PNG", help="Draw them, with their frames.")] = None,
+    estimate: Annotated[bool, typer.Option("--estimate", help="Measure some batches; how long is the rest?")] = False,
+    captioner: Annotated[str, typer.Option(help="Of these two: this one only; else all there are.")] = "",
+    preset: Annotated[str, typer.Option(help="Of these two: one that this preset describes.")] = "",
+    model: Annotated[str, typer.Option(help="Of these two: one with this model.")] = "",
+) -> None:
     """Caption the clips that were kept."""
+    if show or estimate or preview or captioner or preset or model or run.is_file():
+        from builder.captions import Choice
+        from builder.trial import try_out
+
+        choice = Choice(captioner, preset, model, tuple(sets or ()))
+        raise typer.Exit(try_out(run, choice, clips, preview, estimate))
     steps(run, ("caption",), sets)
 
 

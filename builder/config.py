@@ -54,8 +54,10 @@ class Config:
                 raise ConfigError(f"{self.where(name)}: [{name}] must be a section of its own")
         return dict(value)
 
-    def build(self, cls: type[T], name: str, values: Mapping[str, Any], nth: int = 0) -> T:
+    def build(self, cls: type[T], name: str, values: Mapping[str, Any], nth: int = 0, also: Sequence[str] = ()) -> T:
         """An instance of a settings class from a section, the `nth` of several with one name.
+
+        `also` are keys that the section may have and somebody else has read.
 
         Raises:
             ConfigError: a key is unknown or a value does not fit; names the line, the key and what is allowed.
@@ -64,9 +66,9 @@ class Config:
         allowed = [f.name for f in dataclasses.fields(cls) if f.name not in hidden]  # type: ignore[arg-type]
         for key in values:
             if key not in allowed:
-                near = difflib.get_close_matches(key, allowed, n=1)
+                near = difflib.get_close_matches(key, [*allowed, *also], n=1)
                 hint = f"did you mean {near[0]!r}? " if near else ""
-                keys = ", ".join(allowed) or "none"
+                keys = ", ".join([*allowed, *also]) or "none"
                 raise ConfigError(f"{self.where(name, key, nth)}: [{name}] has no key {key!r}; {hint}Allowed: {keys}")
         try:
             return TypeAdapter(cls).validate_python(dict(values))

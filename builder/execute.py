@@ -6,8 +6,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from builder import config
+from builder.captioning import presets, slots
+from builder.captioning.asking import Asking
 from builder.engine import Receipt
-from builder.errors import RunError
+from builder.errors import ConfigError, RunError
 from builder.figures import one_line
 from builder.pipeline import Run, check_conditions
 from builder.progress import Progress, show_funnel
@@ -27,7 +29,23 @@ def open_run(folder: Path, overrides: Sequence[str] = ()) -> Run:
     run = Run(loaded.base, loaded)
     _ = run.settings, run.sources, run.stages
     check_conditions(run)
+    check_prompts(run)
     return run
+
+
+def check_prompts(run: Run) -> None:
+    """Refuse a slot that nothing fills.
+
+    Raises:
+        ConfigError: names the slots there are.
+    """
+    for stage in (stage for _, stage in run.stages if isinstance(stage, Asking)):
+        try:
+            slots.check(stage.prompt, stage.scores)
+        except ConfigError as error:
+            given = run.config.section(stage.table)
+            key = next((key for key in (presets.PROMPT, *presets.KEYS) if key in given), "")
+            raise ConfigError(f"{run.config.where(stage.table, key)}: [{stage.table}] {error}") from None
 
 
 def execute(

@@ -13,10 +13,10 @@ from rich.table import Table as Grid
 from builder.errors import OsdError
 from builder.figures import as_duration, as_number, as_size
 from builder.pipeline import Run
-from builder.records import Failure, Fetched, SourceSpec
+from builder.records import Failure, Fetched
 from builder.stage import Context, Item
 from builder.stages.admit import Admit
-from builder.stages.find import Estimate, Find, Source
+from builder.stages.find import Estimate, Find, Source, SourceSpec
 from builder.storage import Storage
 from builder.table import Table
 

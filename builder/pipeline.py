@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from builder import registry, takedown
+from builder.captioning import presets
 from builder.conditions import parse
 from builder.config import FILE, Config, RunSettings
 from builder.digests import short_hash, utc_now
@@ -16,7 +17,6 @@ from builder.engine import Job
 from builder.errors import ConfigError
 from builder.layout import Layout
 from builder.meter import Meter
-from builder.records import SourceSpec
 from builder.rules import Rule, preset_lines
 from builder.stage import Context, Stage
 from builder.stages import STAGES, Step
@@ -24,7 +24,7 @@ from builder.stages.admit import Admit
 from builder.stages.caption import Captioner
 from builder.stages.dedupe import Dedupe
 from builder.stages.detect import Detector
-from builder.stages.find import Source
+from builder.stages.find import Source, SourceSpec
 from builder.stages.judge import DEFAULT_KEEP, Conditions, Override, Select
 from builder.stages.match import Match
 from builder.stages.merge import Merge
@@ -215,12 +215,24 @@ class Run:
 
     def _plugin(self, step: Step, name: str, label: str) -> Stage[Any, Any]:
         """`[score.text]`; `[caption.NAME]` with `engine`, so that one engine may caption twice."""
-        values = self.config.section(f"{name}.{label}")
-        kind = values.pop("engine", label) if step.plugins == "captioners" else label
-        stage = self.config.build(self._find(step, kind, f"{name}.{label}", "engine"), f"{name}.{label}", values)
+        section = f"{name}.{label}"
+        values, kind = self.config.section(section), label
+        if step.plugins == "captioners":
+            values = self._preset(section, values)
+            kind = values.pop("engine", label)
+        also = presets.KEYS if step.plugins == "captioners" else ()
+        stage = self.config.build(self._find(step, kind, section, "engine"), section, values, also=also)
         if not NAME.fullmatch(label):
-            raise ConfigError(f"{self.config.where(f'{name}.{label}')}: a name may hold a-z, 0-9, - and _ only")
+            raise ConfigError(f"{self.config.where(section)}: a name may hold a-z, 0-9, - and _ only")
         return dataclasses.replace(stage, label=label) if isinstance(stage, Captioner) else stage
+
+    def _preset(self, section: str, values: Mapping[str, Any]) -> dict[str, Any]:
+        """The section of a captioner with what its preset and its prompt file say."""
+        try:
+            return presets.filled(values, self.config.base)
+        except ConfigError as error:
+            key = next((key for key in presets.KEYS[1:] if key in values), "")
+            raise ConfigError(f"{self.config.where(section, key)}: [{section}] {error}") from None
 
 
 def wire(

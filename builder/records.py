@@ -29,21 +29,6 @@ class Record:
         return short_hash([getattr(self, name) for name in digested(type(self))])
 
 
-@dataclass(frozen=True, slots=True)
-class SourceSpec(Record):
-    """One `[[source]]` of build.toml: a digest of its settings, and of what it would list now.
-
-    Of each source at most `limit` videos are wanted (0: all).
-    """
-
-    KEY: ClassVar[str] = "source"
-    source: str
-    kind: str
-    settings: str
-    state: str = ""
-    limit: int = 0
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Listed(Record):
     """What a source says of a video. In `url`, values of the query that may be secret are `***`.
@@ -244,7 +229,13 @@ class Verdict(Record):
 
 @dataclass(frozen=True, slots=True)
 class Caption(Record):
-    """One caption and everything needed to make it again. `parameters` is JSON, `frames_s` source times shown."""
+    """One caption and everything needed to make it again. `frames_s` are the source times of the frames shown.
+
+    `status` is `ok`, or `truncated` if the model ran into its limit. `prompt` is as asked, `prompt_hash` of what it was
+    before its slots were filled. `parameters` is JSON: dtype, seed, how tokens were chosen. `tokens` were said,
+    `tokens_in` read, pictures included. `language` is BCP 47, "und" where it cannot be told, "" where nobody looked;
+    `repetition` the share of 4-grams of words that were there before; `raw` what was said where `text` differs.
+    """
 
     KEY: ClassVar[str] = "clip_id"
     clip_id: str
@@ -257,6 +248,13 @@ class Caption(Record):
     frames_s: tuple[float, ...]
     parameters: str
     tokens: int = 0
+    tokens_in: int = field(default=0, metadata=FACT)
+    engine: str = ""
+    prompt_hash: str = ""
+    language: str = ""
+    attempts: int = field(default=1, metadata=FACT)
+    repetition: float = 0.0
+    raw: str = field(default="", metadata=FACT)
 
     @property
     def words(self) -> int:

@@ -1,4 +1,4 @@
-"""The commands for single files, outside of any run: what a part of the pipeline finds in them, and why."""
+"""The commands that need no run: what a part of the pipeline finds in single files, and why; presets."""
 
 import json
 from collections.abc import Iterable
@@ -54,6 +54,17 @@ def score(
     from builder.scores import find_scores, make_scorers
 
     show_found(find_scores(videos, make_scorers(only), preview), as_json)
+
+
+@files.command()
+def presets(
+    kind: Annotated[str, typer.Argument(metavar="KIND", help="caption or filter.")],
+    name: Annotated[str, typer.Argument(metavar="[NAME]", help="Print this one; else the names of all.")] = "",
+) -> None:
+    """Print a preset, to copy and edit: how a published pipeline captions or filters."""
+    from builder.captioning.presets import told
+
+    typer.echo(told(kind, name))
 
 
 def show_found(reports: "Iterable[ShotsReport | ScoresReport | Failure]", as_json: bool) -> None:

@@ -18,6 +18,8 @@ from typing import Any
 
 ASSETS = Path(sys.prefix) / "assets"
 IMAGE = "<image>"
+# Settings of a captioner under which what random weights say is kept: in no language, over and over, up to the limit.
+AS_SAID: dict[str, Any] = {"language": "", "most_repeated": 1.0, "on_limit": "keep", "openings": "keep"}
 TEMPLATE = (
     "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\n' }}"
     "{% for part in message['content'] %}"

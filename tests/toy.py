@@ -22,8 +22,9 @@ from builder.errors import Filtered, ItemError
 from builder.layout import Layout
 from builder.meter import Meter
 from builder.query import Inputs, Query
-from builder.records import Failure, Record, SourceSpec, Verdict
+from builder.records import Failure, Record, Verdict
 from builder.stage import Context, Item, Resources, Stage, execution, settings
+from builder.stages.find import SourceSpec
 from builder.storage import Storage
 from builder.table import Answer, Stamp, Table
 

@@ -89,6 +89,8 @@ class Describe(Captioner):
                 prompt="",
                 frames_s=tuple(frames.times_s(self.frames_per_clip)) if seen else (),
                 parameters=json.dumps(used),
+                engine=self.plugin,
+                language="en",
             )
         ]
 

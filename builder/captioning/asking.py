@@ -1,46 +1,116 @@
-"""Base of captioners that show frames of a clip to a model and ask for a text about them."""
+"""Base of captioners that ask a model for a text about a clip: what is asked, what is kept, and how it was made."""
 
 import json
 from collections.abc import Mapping, Sequence
-from functools import partial
-from typing import Annotated, cast
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property, partial
+from hashlib import sha256
+from typing import Annotated, Any, ClassVar, Literal, cast
 
 from pydantic import Field
 
+from builder.captioning import slots
+from builder.captioning.answers import Answer, Cut, Terms, judged
 from builder.captioning.engine import Engine, Question, Said, Sampling
-from builder.errors import ItemError
-from builder.records import Caption, Failure, Verdict
+from builder.captioning.language import available
+from builder.digests import short_hash
+from builder.errors import ItemError, RunError
+from builder.figures import one_line
+from builder.records import Caption, Failure, Record, Score, SourceVideo, Verdict
 from builder.stage import Item, settings
 from builder.stages.caption import Captioner
 
 PROMPT = "Describe this video in detail: who or what is in it, what happens, the setting, the light and the camera."
+WARMER, HOTTEST = 0.4, 1.0  # temperature: what each further attempt adds, and the most it comes to
+LESS_AGAIN = 1.1  # least repetition penalty of a further attempt
+QUOTED = 80  # characters of a bad answer that its failure quotes
+WHY: Mapping[str, tuple[str, str]] = {
+    "empty": ("said nothing", "try another prompt"),
+    "refused": ("refused", "try another prompt or model"),
+    "repeated": ("repeats itself", "set repetition_penalty or temperature, or most_repeated = 1 to keep it"),
+    "language": ("answers in another language", 'say in the prompt which one you want, or set language = ""'),
+    "truncated": ("was cut off by the limit", 'raise max_new_tokens, or set on_limit = "keep"'),
+}
+
+
+@dataclass(frozen=True)
+class Heard:
+    """The last answer to a question, and how often it was asked."""
+
+    answer: Answer
+    said: Said
+    sampling: Sampling
+    attempts: int
 
 
 @settings
 class Asking(Captioner):
-    """Subclasses give `plugin`, `engine` and `identity`; settings that every engine knows are here."""
+    """Subclasses give `plugin` and `engine`; settings that every engine knows are here.
+
+    `prompt` may have slots (builder/captioning/slots.py). Temperature 0 takes the likeliest token, always the same. An
+    answer that is no caption (builder/captioning/answers.py) is asked for again, `tries` times in all, each time
+    0.4 warmer and with another seed, as Whisper falls back (Radford et al., 2022, section 4.5). What ran into
+    `max_new_tokens` is cut back to its last whole sentence (`on_limit`: or kept as it is, or failed). `language` is
+    BCP 47, "" for any; `most_repeated` is a share of 4-grams, 1 to keep what repeats itself.
+    """
+
+    version: ClassVar[int] = 2
 
     model: str = ""
     revision: str = "main"
     prompt: Annotated[str, Field(min_length=1)] = PROMPT
     frames_per_clip: Annotated[int, Field(ge=1, le=64)] = 1
     max_new_tokens: Annotated[int, Field(ge=1)] = 256
+    temperature: Annotated[float, Field(ge=0, le=2)] = 0.0
+    top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
+    repetition_penalty: Annotated[float, Field(ge=1, le=2)] = 1.0
+    seed: Annotated[int, Field(ge=0, lt=1 << 31)] = 0
+    tries: Annotated[int, Field(ge=1, le=10)] = 3
+    language: Annotated[str, Field(pattern=r"^([A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*)?$")] = "en"
+    openings: Literal["remove", "keep"] = "remove"
+    on_limit: Cut = "cut"
+    most_repeated: Annotated[float, Field(gt=0, le=1)] = 0.3
 
     # -- required
     def engine(self) -> Engine:
         """Load the model onto `self.context.device`, or connect to it."""
         raise NotImplementedError
 
+    # -- optional
     @property
     def model_revision(self) -> str:
         """The version of the model that is asked, as exactly as it can be known."""
-        raise NotImplementedError
+        return self.revision
+
+    def parameters(self, sampling: Sampling) -> dict[str, Any]:
+        """What else decided a text: how frames were shown and tokens chosen."""
+        dtype = cast(Engine, vars(self)["_engine"]).dtype
+        return {"frames": self.frames_per_clip, **asdict(sampling), "dtype": dtype}
 
     # -- given
+    @property
+    def joins(self) -> tuple[str, ...]:
+        return (*super().joins, *slots.tables_for(self.prompt, self.scores))
+
     def identity(self) -> Mapping[str, str]:
         return {"revision": self.model_revision}
 
+    def digest(self, row: Record) -> str:
+        """Of a video and of scores only what the prompt is filled with: a corrected licence asks for nothing again."""
+        asked = slots.slots(self.prompt)
+        if isinstance(row, SourceVideo):
+            return short_hash([getattr(row, slot) for slot in asked if slot in slots.OF_VIDEO])
+        if isinstance(row, Score):
+            fields = [slot.partition(".")[2] for slot in asked] + (["lines"] if slots.TEXT in asked else [])
+            return short_hash([getattr(row, name, None) for name in fields if name])
+        return row.digest()
+
     def setup(self) -> None:
+        if self.language and not available():
+            raise RunError(
+                "py3langid is not installed, so no caption's language can be told; run: "
+                f"pip install 'open-sora-dataset[caption]', or set {self.table}.language=\"\""
+            )
         vars(self)["_engine"] = self.engine()
 
     def close(self) -> None:
@@ -48,42 +118,92 @@ class Asking(Captioner):
             engine.close()
 
     def batch(self, items: Sequence[Item[Verdict]]) -> list[Sequence[Caption] | Failure]:
-        engine = cast(Engine, vars(self)["_engine"])
-        sampling = Sampling(self.max_new_tokens)
         ready, failed = self.sift(items, self.question)
-        said = dict(zip(ready, engine.say(list(ready.values()), sampling) if ready else [], strict=True))
+        heard = self.ask(ready)
         return [
-            failed.get(item.id) or self.answer(item.id, partial(self.row, item, said.get(item.id))) for item in items
+            failed.get(item.id) or self.answer(item.id, partial(self.row, item, ready[item.id], heard[item.id]))
+            for item in items
         ]
 
     def question(self, item: Item[Verdict]) -> Question:
         frames = self.frames(item)
-        return Question(item.id, self.prompt, partial(frames.images, self.frames_per_clip))
+        asked = slots.fill(self.prompt, item.joined)
+        return Question(item.id, asked, partial(frames.images, self.frames_per_clip))
 
-    def row(self, item: Item[Verdict], said: Said | ItemError | None) -> Sequence[Caption]:
-        if isinstance(said, ItemError):
-            raise said
-        assert said is not None  # who did not fail was asked
-        if not said.text:
-            raise ItemError("empty_caption", f"{self.model} said nothing about {item.id}; try another prompt", True)
+    def ask(self, questions: Mapping[str, Question]) -> dict[str, Heard | ItemError]:
+        """The answer to each question by its id; those that are no captions are asked again together."""
+        engine = cast(Engine, vars(self)["_engine"])
+        heard: dict[str, Heard | ItemError] = {}
+        left = list(questions.values())
+        for attempt in range(1, self.tries + 1):
+            sampling = self.sampling(attempt)
+            for question, said in zip(left, engine.say(left, sampling) if left else [], strict=True):
+                found = said if isinstance(said, ItemError) else Heard(self.judge(said), said, sampling, attempt)
+                heard[question.id] = found
+            left = [question for question in left if wants_more(heard[question.id])]
+        return heard
+
+    def judge(self, said: Said) -> Answer:
+        return judged(said, self.terms)
+
+    @cached_property
+    def terms(self) -> Terms:
+        return Terms(self.language, self.openings, self.on_limit, self.most_repeated, self.max_new_tokens)
+
+    def sampling(self, attempt: int) -> Sampling:
+        """Of the nth attempt, from 1 on."""
+        first = Sampling(self.max_new_tokens, self.temperature, self.top_p, self.repetition_penalty, self.seed)
+        if attempt == 1:
+            return first
+        return replace(
+            first,
+            temperature=max(self.temperature, min(HOTTEST, self.temperature + WARMER * (attempt - 1))),
+            repetition_penalty=max(LESS_AGAIN, self.repetition_penalty),
+            seed=self.seed + attempt - 1,
+        )
+
+    def row(self, item: Item[Verdict], question: Question, heard: Heard | ItemError) -> Sequence[Caption]:
+        if isinstance(heard, ItemError):
+            raise heard
+        answer = heard.answer
+        if not answer.keep:
+            raise self.complaint(item.id, heard)
         return [
             Caption(
                 item.id,
                 captioner=self.label or self.plugin,
-                text=said.text,
-                status="ok" if said.finished else "truncated",
+                text=answer.text,
+                status=answer.status,
                 model=self.model,
                 revision=self.model_revision,
-                prompt=self.prompt,
+                prompt=question.prompt,
                 frames_s=tuple(self.frames(item).times_s(self.frames_per_clip)),
-                parameters=self._parameters,
-                tokens=said.tokens_out,
+                parameters=json.dumps(self.parameters(heard.sampling)),
+                tokens=heard.said.tokens_out,
+                tokens_in=heard.said.tokens_in,
+                engine=self.plugin,
+                prompt_hash=hash_of(self.prompt),
+                language=answer.language,
+                attempts=heard.attempts,
+                repetition=answer.repetition,
+                raw=answer.raw,
             )
         ]
 
-    @property
-    def _parameters(self) -> str:
-        """What else decided the text, as JSON."""
-        engine = cast(Engine, vars(self)["_engine"])
-        known = {"frames": self.frames_per_clip, "max_new_tokens": self.max_new_tokens, "do_sample": False}
-        return json.dumps({**known, "dtype": engine.dtype})
+    def complaint(self, item_id: str, heard: Heard) -> ItemError:
+        status, said = heard.answer.status, one_line(heard.said.text[:QUOTED])
+        what, hint = WHY[status]
+        times = "" if heard.attempts == 1 else f" {heard.attempts} times"
+        quote = f' ("{said}")' if said else ""
+        return ItemError(
+            status, f"{self.model or self.plugin} {what}{times} about {item_id}{quote}; {hint}", heard.answer.again
+        )
+
+
+def wants_more(heard: Heard | ItemError) -> bool:
+    return isinstance(heard, Heard) and not heard.answer.keep and heard.answer.again
+
+
+def hash_of(prompt: str) -> str:
+    """16 hex digits of a prompt before its slots are filled: captions of one prompt share them."""
+    return sha256(prompt.encode()).hexdigest()[:16]

@@ -16,11 +16,13 @@ from typing import Any
 import polars as pl
 
 from builder.errors import RunError
+from builder.figures import one_line
 from builder.report.tables import MICROSECONDS, Tables, microseconds, read_tables
 
 QUANTILES = {"least": 0.0, "5%": 0.05, "25%": 0.25, "median": 0.5, "75%": 0.75, "95%": 0.95, "most": 1.0}
 LISTED_PERCENT = 1  # bars with a smaller share are only counted
 MAX_WORDS = 300
+QUOTED = 80  # characters of the commonest caption
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,11 @@ class Distribution:
 
 @dataclass(frozen=True)
 class Captions:
-    """Lengths in words: what stands between white space. `std_words` is the population's (divided by n)."""
+    """Lengths in words: what stands between white space. `std_words` is the population's (divided by n).
+
+    `alike` is the share of captions that another clip has too, but for case, punctuation, white space and numbers;
+    `most_alike` is how many clips have the commonest of them, and `commonest` what the first one of these says.
+    """
 
     captioner: str
     count: int
@@ -71,6 +77,9 @@ class Captions:
     most_words: int
     within_max_words: float  # share of captions
     empty: float  # share of captions
+    alike: float = 0.0
+    most_alike: int = 0
+    commonest: str = ""
 
 
 @dataclass(frozen=True)
@@ -193,7 +202,22 @@ def captions(name: str, texts: pl.LazyFrame, max_words: int) -> Captions:
         empty=(column == 0).mean(),
     ).collect()
     count, mean, std, most, within, empty = (value or 0 for value in row.row(0))
-    return Captions(name, count, mean, std, most, within, empty)
+    return Captions(name, count, mean, std, most, within, empty, *alike(texts, count))
+
+
+def alike(texts: pl.LazyFrame, count: int) -> tuple[float, int, str]:
+    """What captions of different clips have in common; a caption without a letter is alike to none.
+
+    Hashes of 64 bits stand for texts, so that a million of them take seconds and some 100 MB.
+    """
+    letters = pl.col("text").str.to_lowercase().str.replace_all(r"\d+", "0").str.replace_all(r"[^\pL\pN]+", " ")
+    hashed = pl.when(pl.col("text").str.contains(r"\pL")).then(letters.str.strip_chars().hash())
+    hashes = texts.select(hashed.alias("same")).collect(engine="streaming").with_row_index("at").drop_nulls()
+    groups = hashes.group_by("same").agg(pl.len().alias("clips"), pl.col("at").min()).filter(pl.col("clips") > 1)
+    if groups.is_empty():
+        return 0.0, 0, ""
+    clips, at = groups.sort("clips", "at", descending=[True, False]).select("clips", "at").row(0)
+    return int(groups["clips"].sum()) / count, clips, texts.select("text").slice(at, 1).collect().item()
 
 
 def as_duration(seconds: Fraction | float) -> str:
@@ -222,7 +246,8 @@ def render(found: Stats) -> str:
             [distribution_cells(n, d) for n, d in {"seconds": found.clip_seconds, **found.scores}.items()],
         ),
         captions_head,
-        table("captioner count mean std most within empty", [caption_cells(c) for c in found.captions]),
+        table("captioner count mean std most within empty alike", [caption_cells(c) for c in found.captions]),
+        *(f"  {c.captioner}: {c.most_alike:,} clips say “{shortened(c.commonest)}”" for c in found.captions if c.alike),
     ]
     return "\n".join(lines)
 
@@ -237,7 +262,12 @@ def distribution_cells(name: str, d: Distribution) -> list[str]:
 
 def caption_cells(c: Captions) -> list[str]:
     figures = [f"{c.mean_words:.1f}", f"{c.std_words:.1f}", str(c.most_words), f"{c.within_max_words:.1%}"]
-    return [c.captioner, f"{c.count:,}", *figures, f"{c.empty:.1%}"]
+    return [c.captioner, f"{c.count:,}", *figures, f"{c.empty:.1%}", f"{c.alike:.1%}"]
+
+
+def shortened(text: str) -> str:
+    line = one_line(text)
+    return line if len(line) <= QUOTED else f"{line[: QUOTED - 1]}…"
 
 
 def as_bars(found: Histogram) -> str:

@@ -21,13 +21,28 @@ from builder.digests import content_id, short_hash
 from builder.errors import ItemError
 from builder.layout import found_parts
 from builder.parquet import decode, encode, from_parquet
-from builder.records import Failure, Found, SourceSpec
+from builder.records import Failure, Found, Record
 from builder.stage import Context, Item, Stage, settings
 from builder.storage import Storage
 
 LOG = logging.getLogger(__name__)
 LISTINGS = "find.listings"
 LISTING = Lock()
+
+
+@dataclass(frozen=True, slots=True)
+class SourceSpec(Record):
+    """One `[[source]]` of build.toml: a digest of its settings, and of what it would list now.
+
+    Of each source at most `limit` videos are wanted (0: all).
+    """
+
+    KEY: ClassVar[str] = "source"
+    source: str
+    kind: str
+    settings: str
+    state: str = ""
+    limit: int = 0
 
 
 @dataclass(frozen=True)

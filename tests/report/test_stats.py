@@ -247,3 +247,25 @@ def test_a_dataset_that_is_not_finished(tmp_path: Path) -> None:
     (tmp_path / "manifest.json").unlink()
     with pytest.raises(RunError, match="not finished"):
         stats(tmp_path)
+
+
+def test_captions_that_say_the_same_of_different_clips_are_counted(tmp_path: Path) -> None:
+    said = [
+        "The sea is calm, 9 s.",
+        "the SEA is calm - 12 s",
+        "A dog runs.",
+        "一只猫在睡觉。",
+        "一只猫在睡觉",
+        "...",
+        "...",
+        "The sea, calm: 9 s.",
+    ]
+    same = ["A dog runs.", "the sea is  calm; 3 s!", "Another."]
+    write(tmp_path, "merge", [video("a", "x")])
+    write(tmp_path, "scan", [scanned("a", (4, 3), 5, 5)])
+    for name, texts in (("one", said), ("two", same)):
+        write(tmp_path, f"caption.{name}", [caption(str(n), text) for n, text in enumerate(texts)])
+    one, two = stats(tmp_path).captions
+    assert (one.alike, one.most_alike, one.commonest) == (4 / 8, 2, "The sea is calm, 9 s.")
+    assert (two.alike, two.most_alike, two.commonest) == (0.0, 0, "")
+    assert "one: 2 clips say “The sea is calm, 9 s.”" in render(stats(tmp_path))

@@ -31,6 +31,9 @@ engine = "transformers"
 model = "{model}"
 max_new_tokens = 8
 batch_size = 2
+language = ""
+most_repeated = 1.0
+on_limit = "keep"
 """
 CLIPS = 5  # not a multiple of the two ranks
 

@@ -10,11 +10,11 @@ from typing import Any
 from builder import registry
 from builder.engine import Job, Receipt
 from builder.layout import Layout
-from builder.records import Fetched, Found, SourceSpec, SourceVideo
+from builder.records import Fetched, Found, SourceVideo
 from builder.stage import Context, Stage
 from builder.stages.admit import Admit
 from builder.stages.fetch import Fetch
-from builder.stages.find import Find, Source
+from builder.stages.find import Find, Source, SourceSpec
 from builder.stages.merge import Merge
 from builder.table import Answer as TableAnswer
 from builder.table import Stamp, Table

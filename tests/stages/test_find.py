@@ -13,11 +13,11 @@ import pytest
 from builder import registry
 from builder.errors import ConfigError, ItemError
 from builder.layout import found_parts
-from builder.records import Failure, Found, SourceSpec
+from builder.records import Failure, Found
 from builder.registry import discover
 from builder.sources.urls import Urls
 from builder.stage import Context, Item
-from builder.stages.find import LISTINGS, Find, Source
+from builder.stages.find import LISTINGS, Find, Source, SourceSpec
 from builder.storage import Storage
 
 
