@@ -7,9 +7,10 @@ stamps, without reading a row. Each unit counts the parts it still waits for, so
 from collections import deque
 from collections.abc import Sequence
 
-from builder.engine import Job, Receipt, Unit
+from builder.engine import Job, Unit
 from builder.errors import RunError
 from builder.layout import covering
+from builder.receipts import Receipt
 from builder.table import Stamp
 
 

@@ -5,11 +5,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from builder import config
-from builder.engine import Receipt
 from builder.errors import RunError
 from builder.figures import one_line
 from builder.pipeline import Run, check_conditions
 from builder.progress import Progress, show_funnel
+from builder.receipts import Receipt
 from builder.records import Fetched, Found, Scanned
 from builder.report.funnel import Count, funnel
 from builder.retry import forget_downloads, forget_lost

@@ -14,9 +14,9 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table as Grid
 
 from builder.board import Board
-from builder.engine import Receipt
 from builder.figures import as_duration, as_size
 from builder.meter import News
+from builder.receipts import Receipt
 from builder.report.funnel import Count
 
 RATE_S = 10.0  # over which the rate is taken

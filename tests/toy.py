@@ -17,11 +17,12 @@ import polars as pl
 
 from builder.board import Board
 from builder.config import RunSettings
-from builder.engine import Job, Receipt
+from builder.engine import Job
 from builder.errors import Filtered, ItemError
 from builder.layout import Layout
 from builder.meter import Meter
 from builder.query import Inputs, Query
+from builder.receipts import Receipt
 from builder.records import Failure, Record, SourceSpec, Verdict
 from builder.stage import Context, Item, Resources, Stage, execution, settings
 from builder.storage import Storage

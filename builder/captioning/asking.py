@@ -3,11 +3,12 @@
 import json
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Annotated, cast
+from typing import Annotated, ClassVar, cast
 
 from pydantic import Field
 
 from builder.captioning.engine import Engine, Question, Said, Sampling
+from builder.captioning.metered import Metered
 from builder.errors import ItemError
 from builder.records import Caption, Failure, Verdict
 from builder.stage import Item, settings
@@ -18,7 +19,9 @@ PROMPT = "Describe this video in detail: who or what is in it, what happens, the
 
 @settings
 class Asking(Captioner):
-    """Subclasses give `plugin`, `engine` and `identity`; settings that every engine knows are here."""
+    """Subclasses give `plugin`, `engine` and `model_revision`; settings that every engine knows are here."""
+
+    flush_s: ClassVar[float] = 0.0
 
     model: str = ""
     revision: str = "main"
@@ -36,12 +39,17 @@ class Asking(Captioner):
         """The version of the model that is asked, as exactly as it can be known."""
         raise NotImplementedError
 
+    # -- optional
+    def price(self, said: Said) -> float:
+        """What an answer costs, where it costs anything, in whatever the user counts in."""
+        return 0.0
+
     # -- given
     def identity(self) -> Mapping[str, str]:
         return {"revision": self.model_revision}
 
     def setup(self) -> None:
-        vars(self)["_engine"] = self.engine()
+        vars(self)["_engine"] = Metered(self.engine(), self.context.meter, self.price)
 
     def close(self) -> None:
         if engine := cast(Engine | None, vars(self).pop("_engine", None)):

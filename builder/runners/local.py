@@ -21,11 +21,12 @@ from pathlib import Path
 from typing import Any
 
 from builder.board import Board
-from builder.engine import Receipt, Unit
+from builder.engine import Unit
 from builder.errors import RunError
 from builder.media.guard import PRELOAD
 from builder.meter import News
 from builder.pipeline import Run
+from builder.receipts import Receipt
 from builder.runners import worker
 
 QUEUE = 2  # units out per worker: one in hand and one at hand

@@ -11,9 +11,10 @@ from datetime import timedelta
 from typing import Any
 
 from builder.board import Board
-from builder.engine import Receipt, Unit
+from builder.engine import Unit
 from builder.errors import RunError
 from builder.pipeline import Run
+from builder.receipts import Receipt
 from builder.runners.worker import Worker, one_thread
 
 PATIENCE = timedelta(days=30)  # a rank whose slice was short waits for the others; the default gives up after minutes

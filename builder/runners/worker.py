@@ -10,9 +10,10 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from builder.engine import Caution, Receipt, Unit
+from builder.engine import Caution, Unit
 from builder.meter import Meter
 from builder.pipeline import Run
+from builder.receipts import Receipt
 
 
 @dataclass
