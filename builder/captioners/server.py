@@ -81,7 +81,11 @@ class Server(Asking):
     def engine(self) -> "Served":
         engine = Served(self, self._server())
         vars(self)["_served"] = engine
-        engine.greet()
+        try:
+            engine.greet()
+        except BaseException:
+            engine.close()
+            raise
         return engine
 
     @property

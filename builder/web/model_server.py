@@ -124,6 +124,8 @@ class ModelServer:
                 raise self._not_there(error) from error
             stack.callback(response.close)
             body = b"".join(beginning(response, ANSWER_BYTES + 1))
+            if self.access:  # it may be echoed anywhere
+                body = self.access.redact(body.decode("utf-8", "surrogateescape")).encode("utf-8", "surrogateescape")
             self._check(response, url, body)
         return parsed(body, url)
 
@@ -144,8 +146,7 @@ class ModelServer:
             if len(body) > ANSWER_BYTES:
                 raise ItemError("too_large", f"{shown(url)} gave an answer of more than {ANSWER_BYTES:,} bytes")
             return
-        said = one_line(body[:ANSWER_BYTES].decode("utf-8", "replace"))
-        said = (self.access.redact(said) if self.access else said)[:SAID]
+        said = one_line(body.decode("utf-8", "replace"))[:SAID]
         text = f"{shown(url)} answered {status} ({said})"
         if status in UNKNOWN_KEY:
             raise RunError(f"{text}; name the environment variable that holds the key in `key_env`, or correct the key")
