@@ -80,7 +80,7 @@ def receipts(run: Run, wanted: set[str], progress: Progress) -> Iterator[Receipt
     from builder.runners.multi_gpu import LaunchedRunner, launched
 
     if launched():
-        return LaunchedRunner(run)(wanted)
+        return LaunchedRunner(run, progress.hear)(wanted)
     return LocalRunner(run, hear=progress.hear)(wanted, progress.watch)
 
 

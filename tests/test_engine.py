@@ -4,6 +4,7 @@ import dataclasses
 import itertools
 import random
 import tempfile
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 from builder.board import Board
 from builder.records import Record
 from builder.retry import forget
-from builder.runners.multi_gpu import slice_of
+from builder.runners.multi_gpu import shares_of, slice_of
 from builder.storage import Storage
 from builder.table import Table
 from toy import FEW, WORDS, Keep, Letters, Spell, ToyRun, Weigh, Weight, finish, toy
@@ -23,6 +24,9 @@ from toy import FEW, WORDS, Keep, Letters, Spell, ToyRun, Weigh, Weight, finish,
 def no_fsync(monkeypatch: pytest.MonkeyPatch) -> None:
     """A kill loses nothing that was written, synced or not; only a power cut does (see test_storage.py)."""
     monkeypatch.setattr("builder.storage.sync", lambda path: None)
+
+
+SPELLED = [word for word in WORDS.split() if len(word) > 1 and not word.startswith("bad")]
 
 
 def paid(log: Path) -> list[str]:
@@ -85,27 +89,38 @@ def test_killed_anywhere_and_resumed_gives_the_same_bytes(kills: list[int], part
 
 @settings(max_examples=25, deadline=None)
 @given(world=st.integers(1, 3), seed=st.integers(0, 10_000))
-def test_ranks_taking_slices_in_any_order_cover_every_unit_once(world: int, seed: int) -> None:
+def test_ranks_taking_shares_and_slices_in_any_order_compute_everything_once(world: int, seed: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        whole, shared = toy(Path(folder, "whole")), toy(Path(folder, "ranks"))
+        whole = toy(Path(folder, "whole"))
+        shared = toy(Path(folder, "ranks"), weigh=Weigh(log=str(Path(folder, "log"))))
         finish(whole)
         shared.write_sources()
+        computed: Counter[str] = Counter()
         made: list[tuple[str, int]] = []
         chooser = random.Random(seed)
         jobs = {job.target.name: job for job in shared.jobs()}
         for table, job in jobs.items():
             boards = [Board(list(jobs.values()), shared.tables) for _ in range(world)]
-            slices = [iter(slice_of(board, table, rank, world)) for rank, board in enumerate(boards)]
-            while slices:
-                chosen = chooser.randrange(len(slices))
-                unit = next(slices[chosen], None)
-                if unit is None:
-                    slices.pop(chosen)
-                    continue
-                with job.stage.opened(shared.context()):
-                    job.run(unit)
-                made.append((unit.table, unit.number))
+            for board in boards:
+                board.prepare(table)
+            units = [list(board.ready[table]) for board in boards]
+            shared_out = [shares_of(job, units[rank], rank, world) for rank in range(world)]
+            sliced = [slice_of(units[rank], rank, world) for rank in range(world)]
+            for turns in ([iter(shares) for shares in shared_out], [iter(slices) for slices in sliced]):
+                while turns:
+                    chosen = chooser.randrange(len(turns))
+                    unit = next(turns[chosen], None)
+                    if unit is None:
+                        turns.pop(chosen)
+                        continue
+                    with job.stage.opened(shared.context()):
+                        receipt = job.run(unit)
+                    if unit.of == 1:
+                        made.append((unit.table, unit.number))
+                        computed[unit.table] += receipt.computed
         assert len(made) == len(set(made))
+        weighed = paid(Path(folder, "log"))
+        assert computed["weigh"] == len(weighed) == len(set(weighed)) == sum(map(len, SPELLED))
         assert shared.bytes() == whole.bytes()
 
 
