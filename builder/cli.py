@@ -33,6 +33,10 @@ PrivateOpt = Annotated[
 ScratchOpt = Annotated[
     Path | None, typer.Option(help="Copy each video of a folder here while it is decoded: for slow network disks.")
 ]
+GpusOpt = Annotated[
+    str,
+    typer.Option(metavar="all|N|0,1", help="GPUs to use: all (as without it), how many, or which; a rank each."),
+]
 
 
 def allowing(private: bool) -> list[str]:
@@ -134,9 +138,11 @@ def filter(
 
 
 @app.command()
-def caption(run: RunArg, sets: SetOpt = None) -> None:
+def caption(run: RunArg, sets: SetOpt = None, gpus: GpusOpt = "") -> None:
     """Caption the clips that were kept."""
-    steps(run, ("caption",), sets)
+    from builder.runners.multi_gpu import on_gpus
+
+    steps(run, ("caption",), [*(sets or ()), *on_gpus(gpus)])
 
 
 @app.command()

@@ -7,13 +7,14 @@ of any number of ranks goes on with what they left.
 """
 
 import os
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
 from typing import Any
 
 from builder.board import Board
 from builder.engine import Job, Unit
-from builder.errors import RunError
+from builder.errors import ConfigError, RunError
 from builder.meter import Meter, News
 from builder.pipeline import Run
 from builder.receipts import Receipt
@@ -22,13 +23,70 @@ from builder.runners.worker import Worker, one_thread
 PATIENCE = timedelta(days=30)  # a rank whose slice was short waits for the others; the default gives up after minutes
 
 
+VISIBLE = "CUDA_VISIBLE_DEVICES"
+
+
 def devices() -> int:
-    """How many accelerators this node has; 1 without any, so that GPU stages still run (slowly) on the CPU."""
+    """How many GPUs of this node may be used."""
     try:
         import torch
     except ImportError:
-        return 1
-    return max(1, torch.cuda.device_count())
+        return 0
+    return min(torch.cuda.device_count(), len(visible(torch.cuda.device_count())))
+
+
+def visible(of: int) -> list[str]:
+    """Names of the GPUs that may be used, of `of`: as the environment has them, else all."""
+    named = os.environ.get(VISIBLE)
+    return [str(n) for n in range(of)] if named is None else [name for name in named.split(",") if name.strip()]
+
+
+def on_gpus(gpus: str) -> list[str]:
+    """What `--gpus` means: `all`, how many, or which of those there are ("0,2"; "1," is one). The settings for that;
+    from now on this process and its children see no other GPUs. Without any GPU so many ranks run on the CPU.
+
+    Raises:
+        ConfigError: it is none of these, or asks for GPUs that are not there.
+    """
+    if not gpus:
+        return []
+    if launched():
+        raise ConfigError("--gpus: accelerate launch has started the ranks; give it --num_processes instead")
+    there = devices()
+    numbers = [part.strip() for part in gpus.split(",") if part.strip()]
+    if gpus != "all" and not (numbers and all(number.isdecimal() for number in numbers)):
+        raise ConfigError(f"--gpus {gpus}: write all, how many (2), or which (0,2)")
+    if gpus != "all" and "," not in gpus:
+        return count_of(int(gpus), there)
+    if gpus != "all":
+        return which(sorted({int(number) for number in numbers}), there)
+    if not there:
+        note("no GPU was found here; what asks for one runs on the CPU, on one rank")
+    return ["run.ranks=0"]
+
+
+def count_of(count: int, there: int) -> list[str]:
+    if not count:
+        raise ConfigError('--gpus 0: how many is at least 1; the first GPU alone is "0,"')
+    if not there:
+        note(f"no GPU was found here; what asks for one runs on the CPU, on {count} rank{'s' if count > 1 else ''}")
+        return [f"run.ranks={count}"]
+    if count > there:
+        raise ConfigError(f"--gpus {count}: there {'are' if there > 1 else 'is'} {there} here")
+    return which(list(range(count)), there)
+
+
+def which(numbers: Sequence[int], there: int) -> list[str]:
+    if missing := [number for number in numbers if number >= there]:
+        last = f"they are 0 to {there - 1}" if there else "there is none"
+        raise ConfigError(f"--gpus: there is no GPU {missing[0]} here; {last}")
+    names = visible(there)
+    os.environ[VISIBLE] = ",".join(names[number] for number in numbers)
+    return ["run.ranks=0"]
+
+
+def note(text: str) -> None:
+    print(f"note: {text}", file=sys.stderr)  # noqa: T201
 
 
 def claim(rank: int, of: int, each: int) -> str:
@@ -38,10 +96,9 @@ def claim(rank: int, of: int, each: int) -> str:
 
     if find_spec("accelerate") is None:
         return "cpu"
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES", "")
-    chosen = visible.split(",") if visible else [str(n) for n in range(of)]
+    chosen = visible(of) or [""]
     mine = [chosen[(rank * each + n) % len(chosen)] for n in range(min(each, len(chosen)))]
-    os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(mine)
+    os.environ[VISIBLE] = ",".join(mine)
     return str(partial_state().device)
 
 

@@ -11,8 +11,10 @@ from pathlib import Path
 import pytest
 
 from builder.config import RunSettings
+from builder.engine import Unit
 from builder.errors import RunError
 from builder.runners.local import LocalRunner
+from builder.runners.ranks import Task
 from builder.table import Table
 from toy import Spell, ToyRun, Weigh, Weight, finish, total, toy
 
@@ -69,6 +71,19 @@ def test_a_death_costs_its_batch_and_nobody_elses(tmp_path: Path) -> None:
     assert receipt["computed"] == next(r.computed for r in receipts if r.table == "weigh") == len(weighed)
 
 
+def test_a_batch_is_taken_apart_when_it_has_killed_twice() -> None:
+    task = Task(Unit("weigh", 0, ""))
+    task.blame(["a", "b"])
+    assert (task.suspects, task.condemned) == (set(), set())
+    task.blame(["a", "b"])
+    assert (task.suspects, task.condemned) == ({"a", "b"}, set())
+    task.blame(["b"])
+    assert (task.suspects, task.condemned) == ({"a", "b"}, {"b"})
+    task.blame(["c"])
+    assert task.condemned == {"b"}
+
+
+@pytest.mark.torture
 def test_an_input_that_kills_its_rank_becomes_a_crash(tmp_path: Path) -> None:
     spell = Spell(video_parts=4, clip_parts=2)
     weigh = Weigh(gpus=1.0, deadly="q", size=4)
