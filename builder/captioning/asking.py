@@ -19,7 +19,7 @@ PROMPT = "Describe this video in detail: who or what is in it, what happens, the
 
 @settings
 class Asking(Captioner):
-    """Subclasses give `plugin`, `engine` and `model_revision`; settings that every engine knows are here."""
+    """Subclasses give `plugin` and `engine`; settings that every engine knows are here."""
 
     flush_s: ClassVar[float] = 0.0
 
@@ -34,12 +34,12 @@ class Asking(Captioner):
         """Load the model onto `self.context.device`, or connect to it."""
         raise NotImplementedError
 
+    # -- optional
     @property
     def model_revision(self) -> str:
         """The version of the model that is asked, as exactly as it can be known."""
-        raise NotImplementedError
+        return self.revision
 
-    # -- optional
     def price(self, said: Said) -> float:
         """What an answer costs, where it costs anything, in whatever the user counts in."""
         return 0.0

@@ -195,12 +195,11 @@ def computed(run: Path) -> Counter[int]:
 @pytest.mark.timeout(600)
 def test_what_killed_ranks_left_is_finished_by_a_launch_of_two(ready: Path, whole: Path, tmp_path: Path) -> None:
     run = half_done(ready, tmp_path)
-    left = answered(run)
+    left, before = answered(run), computed(run)
     finish(launch(run, 2))
     assert parts(run) == parts(whole) and not pieces(run)
-    by_rank = computed(run)
-    assert len(by_rank) == 2, "both had something to do"
-    assert by_rank.total() == CLIPS - len(left), "what was answered is not asked again"
+    after = computed(run)
+    assert after.total() - before.total() == CLIPS - len(left), "what was answered is not asked again"
     [first, *_] = sorted((run / "caption.tiny.receipts").iterdir())
     assert {"torch", "transformers", "accelerate"} <= json.loads(first.read_text())["versions"].keys()
 
@@ -233,6 +232,17 @@ def moments() -> Iterator[Kill]:
     for n in range(MOMENTS):
         after_s = round(chance.uniform(0.5, 12), 2) if chance.random() < 0.3 else 0.0
         yield Kill(n % 2 == 0, 1 + n % 3, chance.random() < 0.5, chance.randint(1, 3), after_s)
+
+
+@pytest.mark.torture
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("world", [2, 3])
+def test_all_ranks_of_a_launch_share_what_there_is(ready: Path, whole: Path, tmp_path: Path, world: int) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(ready, run)
+    finish(launch(run, world))
+    assert parts(run) == parts(whole)
+    assert sorted(computed(run).values())[0] >= CLIPS // world - 2 and len(computed(run)) == world
 
 
 @pytest.mark.torture
