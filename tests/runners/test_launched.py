@@ -183,7 +183,7 @@ def half_done(ready: Path, folder: Path) -> Path:
 def computed(run: Path) -> Counter[int]:
     """Clips by the process that captioned them, of all that left a receipt."""
     found: Counter[int] = Counter()
-    for path in (run / "caption.tiny.receipts").iterdir():
+    for path in (run / "caption.tiny.receipts").glob("*.json"):
         receipt = json.loads(path.read_text())
         found[receipt["pid"]] += receipt["computed"]
         for share in receipt.get("shares", ()):  # counted in that of the whole, too
