@@ -41,9 +41,11 @@ class Server(Asking):
 
     The server has to be on this machine or in a private network, or its host be named in `allow_hosts`. Its key, if it
     wants one, is taken from the environment variable `key_env`. Of all processes here `concurrency` requests are under
-    way at a time; one that fails is tried `attempts` times and may take `timeout_s`. `price_in` and `price_out` are
-    what a million tokens cost. What a server runs cannot be known for sure: say so in `revision`, and give it another
-    one when the server does; then captions are made anew. Another `url` makes nothing anew.
+    way at a time; one that fails is tried `attempts` times and may take `timeout_s`. A kill loses the answers to at
+    most `batch_size` questions of each process. `price_in` and `price_out` are what a million tokens cost.
+
+    What a server runs cannot be known for sure: say so in `revision`, and give it another one when the server runs
+    something else; then captions are made anew. Another `url` makes nothing anew.
     """
 
     plugin: ClassVar[str] = "openai"
@@ -55,7 +57,7 @@ class Server(Asking):
     allow_hosts: tuple[str, ...] = execution(default=())
     key_env: str = execution(default="")
     concurrency: Annotated[int, Field(ge=1, le=256)] = execution(default=16)
-    batch_size: Annotated[int, Field(ge=1)] = execution(default=32)
+    batch_size: Annotated[int, Field(ge=1)] = execution(default=64)
     attempts: Annotated[int, Field(ge=1)] = execution(default=6)
     timeout_s: Annotated[float, Field(gt=0)] = execution(default=600.0)
     price_in: Annotated[float, Field(ge=0)] = execution(default=0.0)
@@ -65,9 +67,11 @@ class Server(Asking):
         from builder.web.address import is_near, normalised
 
         try:
-            host = normalised(self.url).split("/")[2].rpartition("@")[2]
+            host = normalised(self.url).split("/")[2]
         except ItemError as error:
             raise ConfigError(f"url = {error.message}") from None
+        if "?" in self.url:
+            raise ConfigError("url = ...?...: write what comes before /chat/completions, without parameters")
         host = host.rpartition(":")[0] if not host.endswith("]") and ":" in host else host
         try:
             near = is_near(str(ipaddress.ip_address(host.strip("[]"))))
@@ -175,6 +179,7 @@ class Served:
             names = sorted(entries)
             more = f", and {len(names) - LISTED} more" if len(names) > LISTED else ""
             has = f"has {', '.join(names[:LISTED])}{more}" if names else "does not say what it has"
+            has += "" if self.server.url.endswith("/v1") else "; most URLs of this kind end in /v1"
             text = f"the server at {self.server.url} does not answer as {model!r}; it {one_line(has)}"
             raise RunError(f"{text} ({error.message})") from None
 

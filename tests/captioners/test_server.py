@@ -279,7 +279,9 @@ def test_a_public_address_is_refused_before_anything_is_done(url: str) -> None:
     Server(url=url, model="toy", allow_hosts=(url.split("/")[2].strip("[]"),))
 
 
-@pytest.mark.parametrize("url", ["file:///etc/passwd", "http://me:sesame@127.0.0.1/v1", "127.0.0.1:8000", ""])
+@pytest.mark.parametrize(
+    "url", ["file:///etc/passwd", "http://me:sesame@127.0.0.1/v1", "127.0.0.1:8000", "", "http://a/v1?k=sesame"]
+)
 def test_what_is_no_url_is_refused(url: str) -> None:
     with pytest.raises(ConfigError, match=r"^url = ") as caught:
         Server(url=url, model="toy")
