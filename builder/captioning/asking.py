@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Annotated, ClassVar, cast
+from typing import Annotated, Any, ClassVar, cast
 
 from pydantic import Field
 
@@ -39,6 +39,12 @@ class Asking(Captioner):
     def model_revision(self) -> str:
         """The version of the model that is asked, as exactly as it can be known."""
         return self.revision
+
+    def parameters(self, sampling: Sampling) -> dict[str, Any]:
+        """What else decided a text: how frames were shown and tokens chosen."""
+        dtype = cast(Engine, vars(self)["_engine"]).dtype
+        known = {"frames": self.frames_per_clip, "max_new_tokens": sampling.max_new_tokens, "do_sample": False}
+        return {**known, "dtype": dtype}
 
     def price(self, said: Said) -> float:
         """What an answer costs, where it costs anything, in whatever the user counts in."""
@@ -84,14 +90,7 @@ class Asking(Captioner):
                 revision=self.model_revision,
                 prompt=self.prompt,
                 frames_s=tuple(self.frames(item).times_s(self.frames_per_clip)),
-                parameters=self._parameters,
+                parameters=json.dumps(self.parameters(Sampling(self.max_new_tokens))),
                 tokens=said.tokens_out,
             )
         ]
-
-    @property
-    def _parameters(self) -> str:
-        """What else decided the text, as JSON."""
-        engine = cast(Engine, vars(self)["_engine"])
-        known = {"frames": self.frames_per_clip, "max_new_tokens": self.max_new_tokens, "do_sample": False}
-        return json.dumps({**known, "dtype": engine.dtype})

@@ -141,7 +141,7 @@ class LocalRunner:
     def _new_ranks(self, board: Board) -> Ranks:
         from builder.runners.multi_gpu import devices  # imports torch: only when a GPU stage has something to do
 
-        each, there = board.gpus(), max(1, devices())
+        each, there = board.gpus(), devices()
         count = self.run.settings.ranks or max(1, there // each)
 
         def start(rank: int) -> ProcessPoolExecutor:

@@ -27,6 +27,11 @@ VISIBLE = "CUDA_VISIBLE_DEVICES"
 
 
 def devices() -> int:
+    """How many devices what asks for a GPU gets here: without GPUs it runs (slowly) on the CPU, which is one."""
+    return max(1, gpus())
+
+
+def gpus() -> int:
     """How many GPUs of this node may be used."""
     try:
         import torch
@@ -41,24 +46,24 @@ def visible(of: int) -> list[str]:
     return [str(n) for n in range(of)] if named is None else [name for name in named.split(",") if name.strip()]
 
 
-def on_gpus(gpus: str) -> list[str]:
+def on_gpus(wanted: str) -> list[str]:
     """What `--gpus` means: `all`, how many, or which of those there are ("0,2"; "1," is one). The settings for that;
     from now on this process and its children see no other GPUs. Without any GPU so many ranks run on the CPU.
 
     Raises:
         ConfigError: it is none of these, or asks for GPUs that are not there.
     """
-    if not gpus:
+    if not wanted:
         return []
     if launched():
         raise ConfigError("--gpus: accelerate launch has started the ranks; give it --num_processes instead")
-    there = devices()
-    numbers = [part.strip() for part in gpus.split(",") if part.strip()]
-    if gpus != "all" and not (numbers and all(number.isdecimal() for number in numbers)):
-        raise ConfigError(f"--gpus {gpus}: write all, how many (2), or which (0,2)")
-    if gpus != "all" and "," not in gpus:
-        return count_of(int(gpus), there)
-    if gpus != "all":
+    there = gpus()
+    numbers = [part.strip() for part in wanted.split(",") if part.strip()]
+    if wanted != "all" and not (numbers and all(number.isdecimal() for number in numbers)):
+        raise ConfigError(f"--gpus {wanted}: write all, how many (2), or which (0,2)")
+    if wanted != "all" and "," not in wanted:
+        return count_of(int(wanted), there)
+    if wanted != "all":
         return which(sorted({int(number) for number in numbers}), there)
     if not there:
         note("no GPU was found here; what asks for one runs on the CPU, on one rank")

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 import pytest
 
-from builder.captioners.server import Served, Server
+from builder.captioners.server import Server
 from builder.captioning.engine import Question, Said, Sampling
 from builder.captioning.metered import Metered
 from builder.errors import ConfigError, ItemError, RunError
@@ -214,7 +214,7 @@ def test_no_more_requests_at_a_time_than_allowed(server: Talking, context: Conte
     server.faults.extend([dataclasses.replace(says("Slow"), silent_s=0.05)] * 12)
     askers = [captioner(server, concurrency=3), captioner(server, concurrency=3)]
     with askers[0].opened(context), askers[1].opened(context):
-        served = [Served(asker, asker._server()) for asker in askers]
+        served = [asker.engine() for asker in askers]
         flying = [one.threads.submit(one.say, [question(str(n))], GREEDY) for one in served for n in range(2)]
         flying += [one.threads.submit(one._answer, question(str(n)), GREEDY) for one in served for n in range(4)]
         assert all(future.result() for future in flying)
