@@ -66,6 +66,11 @@ class Meter:
     def flush(self) -> None:
         self._add(now=True)
 
+    def flush_talk(self) -> None:
+        """Tell the rest of what was said, if there is any."""
+        if self.news.talk.clips:
+            self.flush()
+
     def _add(self, size_bytes: int = 0, outcome: str = "", waiting: str = "", now: bool = False) -> None:
         if self.tell is None:
             return

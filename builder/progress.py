@@ -66,15 +66,17 @@ class Progress:
     def hear(self, news: News) -> None:
         """From another thread than the rest."""
         with self.lock:
+            fetching = bool(news.size_bytes or news.outcomes or news.waiting) or not news.talk.clips
             if news.talk.clips:
                 self.talks.add(news.who, news.talk)
-            else:
+            if fetching:
                 self.transfer.add(news)
             if self.live:
                 self.live.update(self._picture())
-            elif news.talk.clips and self.talks.due():
+                return
+            if news.talk.clips and self.talks.due():
                 self._print(self.talks.line())
-            elif not news.talk.clips and self.transfer.due():
+            if fetching and self.transfer.due():
                 self._print(self.transfer.line())
 
     def _print(self, line: str) -> None:

@@ -5,6 +5,7 @@ import itertools
 import random
 import tempfile
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -12,12 +13,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from builder.board import Board
-from builder.records import Record
+from builder.errors import RunError
+from builder.records import Failure, Record, Verdict
 from builder.retry import forget
 from builder.runners.multi_gpu import shares_of, slice_of
+from builder.stage import Item
 from builder.storage import Storage
 from builder.table import Table
-from toy import FEW, WORDS, Keep, Letters, Spell, ToyRun, Weigh, Weight, finish, toy
+from toy import FEW, WORDS, Keep, Letters, Spell, ToyRun, Weigh, Weight, finish, total, toy
 
 
 @pytest.fixture(autouse=True)
@@ -122,6 +125,25 @@ def test_ranks_taking_shares_and_slices_in_any_order_compute_everything_once(wor
         weighed = paid(Path(folder, "log"))
         assert computed["weigh"] == len(weighed) == len(set(weighed)) == sum(map(len, SPELLED))
         assert shared.bytes() == whole.bytes()
+
+
+def test_what_is_paid_for_outlives_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server goes away in the middle of a unit, long before its answers would be flushed."""
+    log, ask = tmp_path / "log", Weigh.batch
+
+    def gone(weigh: Weigh, items: Sequence[Item[Verdict]]) -> list[Sequence[Weight] | Failure]:
+        if len(paid(log)) > 10:
+            raise RunError("the server is gone")
+        return ask(weigh, items)
+
+    run = toy(tmp_path / "run", spell=Spell(video_parts=1, clip_parts=1), weigh=Weigh(log=str(log)))
+    with monkeypatch.context() as patch:
+        patch.setattr(Weigh, "batch", gone)
+        with pytest.raises(RunError, match="gone"):
+            total(run.inline(flush_s=1e9))
+    assert len(paid(log)) == 12
+    assert finish(run) > 0
+    assert len(paid(log)) == len(set(paid(log)))
 
 
 def test_a_second_run_computes_nothing(tmp_path: Path) -> None:

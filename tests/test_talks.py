@@ -1,9 +1,12 @@
 """What a person sees of models that answer."""
 
+from collections import Counter
+
 import pytest
 
 from builder import talks
 from builder.meter import Meter, News, Talk
+from builder.progress import Progress
 from builder.talks import Talks
 
 
@@ -53,3 +56,12 @@ def test_no_answer_is_lost_on_the_way() -> None:
     meter.flush()
     assert sum((news.talk for news in heard), Talk()) == meter.talk == Talk(20, 100, 50, 5.0)
     assert {news.who for news in heard} == {"rank 3"}
+
+
+def test_news_of_files_and_of_answers_come_in_one(capsys: pytest.CaptureFixture[str]) -> None:
+    with Progress() as progress:
+        progress.hear(News(size_bytes=5, outcomes=Counter(kept=1), talk=Talk(2, 30, 4)))
+        progress.hear(News(talk=Talk(1, 10, 2), who="rank 1"))
+        assert (progress.transfer.files, progress.transfer.size_bytes) == (1, 5)
+    said = capsys.readouterr().err
+    assert "fetch: 1 files" in said and said.endswith("answers: 3 clips, 40 tokens in and 6 out\n")

@@ -139,9 +139,9 @@ class LocalRunner:
         return ProcessPoolExecutor(workers, self.context, worker.start, (self.run, self.held, self.news))
 
     def _new_ranks(self, board: Board) -> Ranks:
-        from builder.runners.multi_gpu import devices  # imports torch: only when a GPU stage has something to do
+        from builder.runners.multi_gpu import accelerators  # imports torch: only when a GPU stage has something to do
 
-        each, there = board.gpus(), devices()
+        each, there = board.gpus(), accelerators()
         count = self.run.settings.ranks or max(1, there // each)
 
         def start(rank: int) -> ProcessPoolExecutor:

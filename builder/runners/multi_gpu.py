@@ -28,7 +28,16 @@ VISIBLE = "CUDA_VISIBLE_DEVICES"
 
 def devices() -> int:
     """How many devices what asks for a GPU gets here: without GPUs it runs (slowly) on the CPU, which is one."""
-    return max(1, gpus())
+    return max(1, accelerators())
+
+
+def accelerators() -> int:
+    """How many GPUs may be used, or 1 where accelerate would find a device of another kind; 0: there is a CPU only."""
+    try:
+        import torch
+    except ImportError:
+        return 0
+    return gpus() or int(torch.accelerator.is_available())
 
 
 def gpus() -> int:
@@ -99,7 +108,7 @@ def claim(rank: int, of: int, each: int) -> str:
     the first, as accelerate gives it."""
     from importlib.util import find_spec
 
-    if find_spec("accelerate") is None:
+    if not of or find_spec("accelerate") is None:
         return "cpu"
     chosen = visible(of) or [""]
     mine = [chosen[(rank * each + n) % len(chosen)] for n in range(min(each, len(chosen)))]

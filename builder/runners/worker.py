@@ -37,7 +37,7 @@ class Worker:
             self.closing.enter_context(job.stage.opened(self.context))
             self.opened.add(unit.table)
         receipt = job.run(unit, caution)
-        self.meter.flush()
+        self.meter.flush_talk()
         return receipt
 
 

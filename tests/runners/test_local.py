@@ -6,6 +6,7 @@ import os
 import signal
 import time
 from collections import Counter
+from concurrent.futures import ProcessPoolExecutor, wait
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from builder.config import RunSettings
 from builder.engine import Unit
 from builder.errors import RunError
 from builder.runners.local import LocalRunner
-from builder.runners.ranks import Task
+from builder.runners.ranks import Ranks, Task
 from builder.table import Table
 from toy import Spell, ToyRun, Weigh, Weight, finish, total, toy
 
@@ -81,6 +82,18 @@ def test_a_batch_is_taken_apart_when_it_has_killed_twice() -> None:
     assert (task.suspects, task.condemned) == ({"a", "b"}, {"b"})
     task.blame(["c"])
     assert task.condemned == {"b"}
+
+
+def test_a_rank_that_never_lives_is_given_up() -> None:
+    context = multiprocessing.get_context("spawn")
+    ranks = Ranks(1, lambda rank: ProcessPoolExecutor(1, context, os._exit, (1,)), lambda unit: 5)
+    ranks.fill(iter([Unit("weigh", 0, "")]).__next__)
+    with pytest.raises(RunError, match="weigh: rank 0 keeps dying before it has begun; is memory short"):
+        while ranks.flying:
+            [future] = ranks.flying
+            wait([future])
+            assert ranks.collect(future) is None
+    ranks.close()
 
 
 @pytest.mark.torture
