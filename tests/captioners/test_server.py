@@ -1,12 +1,7 @@
-"""The captioner `openai`, against a server on the loopback interface that fails in every way, and a real one."""
+"""The captioner `openai`, against a server on the loopback interface that fails in every way."""
 
 import dataclasses
 import json
-import logging
-import socket
-from collections.abc import Iterator
-from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 
 import cv2
@@ -15,56 +10,19 @@ import pytest
 
 from builder.captioners.server import Server
 from builder.captioning.engine import Question, Said, Sampling
-from builder.captioning.metered import Metered
-from builder.errors import ConfigError, ItemError, RunError
+from builder.errors import ItemError, RunError
 from builder.stage import Context
-from builder.storage import Storage
-from builder.web.limits import Limits
-from builder.web.model_server import ANSWER_BYTES, Near
-from loopback import MUTE, Answer, Canary
-from models import ASSETS, cached
+from builder.web.model_server import ANSWER_BYTES
+from loopback import MUTE, Answer
 from sample_clips import Sample, made, panning, texture
-from talking_server import CHAT, MODELS, Talking, pictures, says, transformers_serve
-
-KEY = "sk-very-secret-0123456789"
-GREEDY = Sampling(max_new_tokens=16)
-PEER = ("fastapi", "uvicorn", "openai", "transformers")
-
-
-@pytest.fixture
-def server() -> Iterator[Talking]:
-    with Talking("toy", "other") as talking:
-        yield talking
+from server_questions import GREEDY, asked, captioner, engine, question
+from talking_server import Talking, pictures, says
 
 
 @pytest.fixture(scope="module")
 def clips(tmp_path_factory: pytest.TempPathFactory) -> list[Sample]:
     folder = tmp_path_factory.mktemp("run")
     return [made(folder, panning(texture(seed=n), 30 + n, 2.0), name=f"clip{n}") for n in range(3)]
-
-
-def captioner(server: Talking, **settings: Any) -> Server:
-    return Server(**{"url": server.address, "model": "toy", "concurrency": 4, "attempts": 3, **settings})
-
-
-@pytest.fixture
-def context(tmp_path: Path) -> Context:
-    return Context(Storage(tmp_path), web=Limits(wait_s=0.01, patience_s=2.0))
-
-
-def question(name: str = "a", pictures: int = 1) -> Question:
-    images = [np.full((48, 64, 3), 40 * n, np.uint8) for n in range(pictures)]
-    return Question(name, f"What is {name}?", lambda: images)
-
-
-def asked(asker: Server, context: Context, *questions: Question, sampling: Sampling = GREEDY) -> list[Said | ItemError]:
-    with asker.opened(context):
-        return engine(asker).say(list(questions) or [question()], sampling)
-
-
-def engine(asker: Server) -> Metered:
-    found: Metered = vars(asker)["_engine"]
-    return found
 
 
 # -- an ordinary day
@@ -221,138 +179,3 @@ def test_no_more_requests_at_a_time_than_allowed(server: Talking, context: Conte
         for one in served:
             one.close()
     assert server.most_at_once <= 3
-
-
-# -- who is asked
-def test_no_server_is_one_line_that_says_what_to_start(context: Context) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        url = f"http://127.0.0.1:{free.getsockname()[1]}/v1"
-    with pytest.raises(
-        RunError, match=rf"^no server answers at {url} .*: start one there \(vllm serve MODEL"
-    ) as caught:
-        asked(Server(url=url, model="toy"), context)
-    assert "\n" not in str(caught.value)
-
-
-def test_a_model_that_is_not_there_is_named_with_those_that_are(server: Talking, context: Context) -> None:
-    server.faults.append(Answer(b'{"error": "The model `tooy` does not exist."}', 404))
-    with pytest.raises(RunError, match=r"does not answer as 'tooy'; it has other, toy .*tooy. does not exist"):
-        asked(captioner(server, model="tooy"), context)
-    with pytest.raises(RunError, match=r"caption\.openai\] names no model"):
-        asked(captioner(server, model=""), context)
-
-
-@pytest.mark.parametrize("models", [Answer(b"Internal Server Error", 500), Answer(b"no", 404), Answer(b"[]")])
-def test_a_server_without_a_list_is_asked_for_a_word(server: Talking, context: Context, models: Answer) -> None:
-    server.at(MODELS, models)
-    server.faults.append(says("H", "length", 1, model="toy@abc", system_fingerprint="fp_1"))
-    asker = captioner(server)
-    assert isinstance(asked(asker, context)[0], Said)
-    assert [chat["max_tokens"] for chat in server.chats] == [1, 16]
-    assert asker.model_revision == "toy@abc; fp_1"
-
-
-def test_the_key_reaches_the_server_and_nothing_else(
-    server: Talking, context: Context, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    caplog.set_level(logging.DEBUG)
-    monkeypatch.setenv("TOY_KEY", KEY)
-    server.faults.extend([Answer(f"bad {KEY}".encode(), 400), Answer(f"no json, {KEY}".encode())])
-    server.faults.extend([says("x", model=f"toy {KEY}"), Answer(f"who is {KEY}?".encode(), 401)])
-    asker = captioner(server, key_env="TOY_KEY", concurrency=1, attempts=1)
-    with asker.opened(context):
-        found = engine(asker).say([question("a"), question("b"), question("c")], GREEDY)
-        with pytest.raises(RunError, match=r"answered 401 .*`key_env`") as caught:
-            engine(asker).say([question("d")], GREEDY)
-    assert all(headers["Authorization"] == f"Bearer {KEY}" for path, _, headers in server.requests if path == CHAT)
-    told = [*map(str, found), str(caught.value), caplog.text, asker.model_revision, asker.fingerprint(), repr(asker)]
-    assert not [text for text in told if KEY in text]
-    monkeypatch.delenv("TOY_KEY")
-    with pytest.raises(RunError, match="TOY_KEY is not set; run: export TOY_KEY="):
-        asked(asker, context)
-
-
-@pytest.mark.parametrize("url", ["http://8.8.8.8/v1", "https://[2001:4860:4860::8888]/v1", "http://169.254.169.254/"])
-def test_a_public_address_is_refused_before_anything_is_done(url: str) -> None:
-    with pytest.raises(ConfigError, match=r"outside of your network.*allow_hosts"):
-        Server(url=url, model="toy")
-    Server(url=url, model="toy", allow_hosts=(url.split("/")[2].strip("[]"),))
-
-
-@pytest.mark.parametrize(
-    "url", ["file:///etc/passwd", "http://me:sesame@127.0.0.1/v1", "127.0.0.1:8000", "", "http://a/v1?k=sesame"]
-)
-def test_what_is_no_url_is_refused(url: str) -> None:
-    with pytest.raises(ConfigError, match=r"^url = ") as caught:
-        Server(url=url, model="toy")
-    assert "sesame" not in str(caught.value)
-
-
-def test_a_name_with_a_public_address_is_refused_at_the_socket(
-    context: Context, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with Canary("127.0.0.1") as canary:
-        both = [(socket.AF_INET, socket.SOCK_STREAM, 0, "", (ip, canary.port)) for ip in ("127.0.0.1", "8.8.4.4")]
-        monkeypatch.setattr(socket, "getaddrinfo", lambda *args, **more: both)
-        with pytest.raises(
-            RunError, match=r'^vlm\.example \(8\.8\.4\.4\) is outside .*allow_hosts = \["vlm\.example"\]'
-        ):
-            asked(Server(url=f"http://vlm.example:{canary.port}/v1", model="toy"), context)
-        assert canary.visits() == 0
-
-
-def test_who_may_be_connected_to() -> None:
-    near = Near((), plain_key=True)
-    for address in (
-        "127.0.0.1",
-        "0.0.0.0",
-        "10.1.2.3",
-        "192.168.0.9",
-        "100.64.0.1",
-        "::1",
-        "fd00::1",
-        "::ffff:10.0.0.1",
-    ):
-        near.admit("box", [address])
-    for address in ("8.8.8.8", "169.254.169.254", "fe80::1", "2002:808:808::1", "224.0.0.1", "::ffff:8.8.8.8"):
-        with pytest.raises(RunError, match="outside of your network"):
-            near.admit("box", ["127.0.0.1", address])
-    with pytest.raises(RunError, match="for all to read; write https"):
-        Near(("Box.example",), plain_key=True).admit("box.example", ["8.8.8.8"])
-    Near(("Box.example",), plain_key=False).admit("box.example", ["8.8.8.8"])
-
-
-def test_a_redirect_is_not_followed(server: Talking, context: Context) -> None:
-    with Canary("127.0.0.1") as canary:
-        server.at(MODELS, Answer(b"", 307, {"Location": f"http://127.0.0.1:{canary.port}/v1/models"}))
-        with pytest.raises(RunError, match=r"redirects to .* which is not followed; correct `url`"):
-            asked(captioner(server), context)
-        assert canary.visits() == 0
-
-
-# -- a real server
-@pytest.mark.skipif(
-    any(find_spec(name) is None for name in PEER), reason="needs transformers[serving]: fastapi, uvicorn, openai"
-)
-def test_transformers_serve_says_what_the_model_says(context: Context, tmp_path: Path) -> None:
-    """The same pictures, as the JPEGs that were sent, shown to the same model in this process."""
-    from builder.captioners.hf import Transformers
-
-    model = cached("tiny", ASSETS / "models")
-    images = [texture(320, 240, seed=n) for n in range(3)]
-    sent = [cv2.imdecode(cv2.imencode(".jpg", image[:, :, ::-1], [1, 90])[1], 1)[:, :, ::-1] for image in images]
-    questions = [Question(str(n), "What is it?", lambda n=n: [images[n]]) for n in range(3)]  # type: ignore[misc]
-    with transformers_serve(model, tmp_path / "log") as url:
-        asker = Server(url=url, model=str(model))
-        said = asked(asker, context, *questions, sampling=Sampling(12, repetition_penalty=1.0))
-        penalised = asked(asker, context, *questions, sampling=Sampling(12, repetition_penalty=1.3))
-        with pytest.raises(RunError, match="does not answer as 'nobody'"):
-            asked(Server(url=url, model="nobody"), context)
-    local = Transformers(model=str(model))
-    with local.opened(context):
-        own = [Question(str(n), "What is it?", lambda n=n: [np.ascontiguousarray(sent[n])]) for n in range(3)]  # type: ignore[misc]
-        alone = [vars(local)["_engine"].say([one], Sampling(12))[0] for one in own]
-    assert said == alone
-    assert len({one.text for one in said if isinstance(one, Said)}) > 1
-    assert all(isinstance(one, Said) for one in penalised) and penalised != said
-    assert asker.model_revision == f"{model}@main"
