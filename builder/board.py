@@ -4,12 +4,14 @@ A unit is ready when all the parts it is made from are done, and done when its o
 stamps, without reading a row. Each unit counts the parts it still waits for, so the work is one step per finished part.
 """
 
+import math
 from collections import deque
 from collections.abc import Sequence
 
-from builder.engine import Job, Receipt, Unit
+from builder.engine import Job, Unit
 from builder.errors import RunError
 from builder.layout import covering
+from builder.receipts import Receipt
 from builder.table import Stamp
 
 
@@ -42,6 +44,14 @@ class Board:
                 self.prepare(name)
                 return queue.popleft()
         return None
+
+    def waits_for_gpu(self) -> bool:
+        """Whether a unit that asks for a GPU can be made now."""
+        return any(queue and self.jobs[name].stage.needs.gpus for name, queue in self.ready.items())
+
+    def gpus(self) -> int:
+        """How many GPUs a process needs for the most demanding of the stages that are wanted."""
+        return max([1, *(math.ceil(self.jobs[name].stage.needs.gpus) for name in self.wanted)])
 
     def prepare(self, name: str) -> None:
         """Before a table's first unit is made: carry over what parts of an outgrown cut hold."""

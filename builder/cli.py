@@ -34,6 +34,10 @@ PrivateOpt = Annotated[
 ScratchOpt = Annotated[
     Path | None, typer.Option(help="Copy each video of a folder here while it is decoded: for slow network disks.")
 ]
+GpusOpt = Annotated[
+    str,
+    typer.Option(metavar="all|N|0,1", help="GPUs to use: all (as without it), how many, or which; a rank each."),
+]
 
 
 def allowing(private: bool) -> list[str]:
@@ -156,6 +160,7 @@ def filter(
 def caption(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="The run folder; with --show also a video file.")],
     sets: SetOpt = None,
+    gpus: GpusOpt = "",
     show: Annotated[bool, typer.Option("--show", help="Print captions of a few clips; keep nothing.")] = False,
     clips: Annotated[int, typer.Option(min=1, help="How many, with --show.")] = 4,
     preview: Annotated[Path | None, typer.Option(metavar="PNG", help="Draw them, with their frames.")] = None,
@@ -165,11 +170,14 @@ def caption(
     model: Annotated[str, typer.Option(help="Of these two: one with this model.")] = "",
 ) -> None:
     """Caption the clips that were kept."""
+    from builder.runners.multi_gpu import on_gpus
+
+    sets = [*(sets or ()), *on_gpus(gpus)]
     if show or estimate or preview or captioner or preset or model or run.is_file():
         from builder.captions import Choice
         from builder.trial import try_out
 
-        choice = Choice(captioner, preset, model, tuple(sets or ()))
+        choice = Choice(captioner, preset, model, tuple(sets))
         raise typer.Exit(try_out(run, choice, clips, preview, estimate))
     steps(run, ("caption",), sets)
 

@@ -6,49 +6,37 @@ was given by this stage to this very input; only the others are computed.
 """
 
 import itertools
-import json
-import os
-import platform
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 
 from builder.digests import short_hash
 from builder.layout import Layout, bucket, covering
 from builder.query import Inputs, Query
+from builder.receipts import Receipt, file
 from builder.records import Failure, Record
 from builder.stage import Item, Stage
 from builder.storage import telling_of_full_disk
 from builder.table import Answer, Stamp, Table
 
-FLUSH_S = 10.0  # a kill loses at most this much paid work, or one batch
-
 
 @dataclass(frozen=True)
 class Unit:
-    """One part of one table to make. `sources` is the digest of all it is made from."""
+    """One part of one table to make. `sources` is the digest of all it is made from.
+
+    With `of` > 1 it is a share of one: of its batches every `of`-th, for processes that answer it together. A share
+    leaves pieces; the unit itself is made after them, of what they left.
+    """
 
     table: str
     number: int
     sources: str
+    share: int = 0
+    of: int = 1
 
-
-@dataclass(frozen=True)
-class Receipt:
-    """What a unit came to. Inputs = kept + filtered + failed."""
-
-    table: str
-    number: int
-    inputs: int
-    kept: int
-    filtered: int
-    failed: int
-    computed: int
-    cpu_s: float
-    wall_s: float
-    reasons: Mapping[str, int] = field(default_factory=dict)  # kinds of what was filtered or failed
-    stamps: Mapping[int, Stamp] = field(default_factory=dict)
+    def shares(self, of: int) -> list["Unit"]:
+        return [replace(self, share=n, of=of) for n in range(of)]
 
 
 @dataclass(frozen=True)
@@ -58,7 +46,7 @@ class Caution:
     tell: Callable[[Sequence[str]], None] = lambda ids: None
     suspects: frozenset[str] = frozenset()
     condemned: frozenset[str] = frozenset()
-    flush_s: float = FLUSH_S
+    flush_s: float | None = None  # None: as the stage has it
 
 
 @dataclass(frozen=True)
@@ -105,18 +93,40 @@ class Job:
         found = (stamps.get(n, Stamp("", "")) for n in numbers)
         return parts is not None and all((s.stage, s.sources, s.of) == mine for s in found)
 
+    def batches(self, number: int) -> int:
+        """How many batches a unit has at most, and so into how many shares it may be cut."""
+        if self.stage.whole or self.stage.atomic or isinstance(self.stage, Query):
+            return 1
+        rows = self.main.rows((self.needs(number) or {})[self.main.name])
+        kept = sum(bool(getattr(row, "kept", True)) for row in rows)
+        return max(1, -(-kept // self.stage.batch_size))
+
     # -- doing it
     def run(self, unit: Unit, caution: Caution | None = None) -> Receipt:
         """Make the unit's part (or all parts, for a whole stage) and write a receipt. The stage must be open."""
-        wall, cpu = time.monotonic(), self.stage.context.cpu_s()
+        context = self.stage.context
+        wall, cpu, talk = time.monotonic(), context.cpu_s(), context.meter.talk
         with telling_of_full_disk(self.target.storage.path(self.target.name)):
             if isinstance(self.stage, Query):
                 made = self._ask(self.stage, unit)
+            elif unit.of > 1:
+                made = self._share(unit, caution or Caution())
             else:
                 made = self._make(unit, caution or Caution())
-        receipt = replace(made, cpu_s=self.stage.context.cpu_s() - cpu, wall_s=time.monotonic() - wall)
-        self._file(receipt)
-        return receipt
+        receipt = replace(made, cpu_s=context.cpu_s() - cpu, wall_s=time.monotonic() - wall)
+        share = f"{unit.share}-of-{unit.of}" if unit.of > 1 else ""
+        facts = {"device": context.device, **asdict(context.meter.talk - talk)}
+        return file(self.target.storage, receipt, self.stage.fingerprint(), facts, share)
+
+    def _share(self, unit: Unit, caution: Caution) -> Receipt:
+        """Compute a share of a unit's batches, and leave the answers as pieces."""
+        items = self.items(unit.number)
+        known = self._known(items, self.target.saved(unit.number))
+        answers: dict[str, Answer[Record]] = {}
+        for batch in self._compute(unit, items, known, caution):
+            answers |= batch
+        kept, filtered, failed = tally(answers)
+        return Receipt(unit.table, unit.number, len(answers), kept, filtered, failed, len(answers), 0, 0)
 
     def _make(self, unit: Unit, caution: Caution) -> Receipt:
         items = self.items(unit.number)
@@ -169,12 +179,13 @@ class Job:
     ) -> tuple[dict[str, Answer[Record]], int, dict[int, Stamp]]:
         """Compute what has no valid answer, flushing as it goes, and publish the part."""
         mine = self.stage.fingerprint()
-        saved = {key: answer for key, (stage, answer) in self.target.saved(unit.number).items() if stage == mine}
-        known = {i.id: saved[i.id] for i in items if i.id in saved and saved[i.id].digest == i.digest}
+        found = self.target.saved(unit.number)
+        saved = {key: answer for key, (stage, answer) in found.items() if stage == mine}
+        known = self._known(items, found)
         if self.stage.atomic and len(saved) != len(items):
             known = {}  # something left the unit: what it wrote as a whole is out of date
         computed = 0
-        for answers in self._compute(unit.number, items, known, caution):
+        for answers in self._compute(unit, items, known, caution):
             known |= answers
             computed += len(answers)
         answers = {item.id: known[item.id] for item in items}
@@ -186,30 +197,48 @@ class Job:
         self.target.remove_pieces(unit.number)
         return answers, computed, {unit.number: stamp}
 
+    def _known(
+        self, items: Sequence[Item[Record]], saved: Mapping[str, tuple[str, Answer[Record]]]
+    ) -> dict[str, Answer[Record]]:
+        """The valid answers among those at hand: given by this stage, to this very input."""
+        mine = self.stage.fingerprint()
+        at_hand = ((item, *saved[item.id]) for item in items if item.id in saved)
+        return {item.id: answer for item, stage, answer in at_hand if stage == mine and answer.digest == item.digest}
+
     def _compute(
-        self,
-        number: int,
-        items: Sequence[Item[Record]],
-        known: Mapping[str, Answer[Record]],
-        caution: Caution,
+        self, unit: Unit, items: Sequence[Item[Record]], known: Mapping[str, Answer[Record]], caution: Caution
     ) -> Iterator[dict[str, Answer[Record]]]:
         """Answers of each batch. Batches are cut at fixed positions, so an interruption never regroups inputs."""
         unsaved: dict[str, Answer[Record]] = {}
         flushed = time.monotonic()
-        for batch in self._batches(items, known, caution):
-            caution.tell([item.id for item in batch])
-            answers = self._answer(batch, caution.condemned)
-            unsaved |= answers
-            yield answers
-            if time.monotonic() - flushed >= caution.flush_s and not self.stage.atomic:
-                self.target.write_piece(number, self.stage.fingerprint(), unsaved)
-                unsaved, flushed = {}, time.monotonic()
+        flush_s = self.stage.flush_s if caution.flush_s is None else caution.flush_s
+        try:
+            for batch in self._batches(unit, items, known, caution):
+                caution.tell([item.id for item in batch])
+                answers = self._answer(batch, caution.condemned)
+                unsaved |= answers
+                yield answers
+                if time.monotonic() - flushed >= flush_s:
+                    self._keep(unit, unsaved)
+                    unsaved, flushed = {}, time.monotonic()
+        except BaseException:  # the run stops here, perhaps because a server is gone: what is paid for is kept
+            self._keep(unit, unsaved)
+            raise
+        if unit.of > 1:
+            self._keep(unit, unsaved)
+
+    def _keep(self, unit: Unit, answers: Mapping[str, Answer[Record]]) -> None:
+        if answers and not self.stage.atomic:
+            self.target.write_piece(unit.number, self.stage.fingerprint(), answers)
 
     def _batches(
-        self, items: Sequence[Item[Record]], known: Mapping[str, Answer[Record]], caution: Caution
+        self, unit: Unit, items: Sequence[Item[Record]], known: Mapping[str, Answer[Record]], caution: Caution
     ) -> Iterator[list[Item[Record]]]:
+        """Those of the unit's share. Where there are fewer than shares, each unit begins with another share."""
         size = max(1, len(items)) if self.stage.atomic else self.stage.batch_size
-        for start in range(0, len(items), size):
+        for nth, start in enumerate(range(0, len(items), size)):
+            if (nth + unit.number) % unit.of != unit.share:
+                continue
             batch = items[start : start + size]
             missing = [item for item in batch if item.id not in known]
             if self.stage.atomic and missing:
@@ -253,17 +282,6 @@ class Job:
         stamp = Stamp(self.stage.fingerprint(), unit.sources, of=total)
         self.target.remove_parts_from(total)
         return {n: self.target.write(n, stamp, part) for n, part in enumerate(parts_of)}
-
-    def _file(self, receipt: Receipt) -> None:
-        """Timings and machine go to a file that no stage reads."""
-        facts = asdict(receipt) | {
-            "host": platform.node(),
-            "pid": os.getpid(),
-            "python": platform.python_version(),
-        }
-        del facts["stamps"]
-        text = json.dumps(facts, indent=1).encode()
-        self.target.storage.write(f"{self.target.name}.receipts/part-{receipt.number:05d}.json", text)
 
 
 def foreign_key(name: str, rows: Sequence[Record]) -> str | None:

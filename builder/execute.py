@@ -8,11 +8,11 @@ from pathlib import Path
 from builder import config
 from builder.captioning import presets, slots
 from builder.captioning.asking import Asking
-from builder.engine import Receipt
 from builder.errors import ConfigError, RunError
 from builder.figures import one_line
 from builder.pipeline import Run, check_conditions
 from builder.progress import Progress, show_funnel
+from builder.receipts import Receipt
 from builder.records import Clip, Fetched, Found, Scanned, Shots
 from builder.report.funnel import Count, funnel
 from builder.retry import forget_downloads, forget_lost
@@ -100,7 +100,7 @@ def receipts(run: Run, wanted: set[str], progress: Progress) -> Iterator[Receipt
     from builder.runners.multi_gpu import LaunchedRunner, launched
 
     if launched():
-        return LaunchedRunner(run)(wanted)
+        return LaunchedRunner(run, progress.hear)(wanted)
     return LocalRunner(run, hear=progress.hear)(wanted, progress.watch)
 
 

@@ -14,10 +14,11 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table as Grid
 
 from builder.board import Board
-from builder.engine import Receipt
 from builder.figures import as_duration, as_size
 from builder.meter import News
+from builder.receipts import Receipt
 from builder.report.funnel import Count
+from builder.talks import Talks
 
 RATE_S = 10.0  # over which the rate is taken
 MOST_KINDS = 5
@@ -38,6 +39,7 @@ class Progress:
         self.reasons: dict[str, Counter[str]] = {}
         self.parts: dict[str, tuple[int, int | None]] = {}
         self.transfer = Transfer(left)
+        self.talks = Talks()
         self.lock = threading.Lock()
 
     def __enter__(self) -> Self:
@@ -51,7 +53,9 @@ class Progress:
         if self.live:
             self.live.stop()
         elif self.transfer.files:
-            self.console.print(self.transfer.line(), highlight=False, soft_wrap=True)
+            self._print(self.transfer.line())
+        if self.talks.total.clips:
+            self._print(self.talks.sum())
 
     def add(self, receipt: Receipt) -> None:
         totals = self.totals.setdefault(receipt.table, [0, 0, 0, 0])
@@ -62,11 +66,21 @@ class Progress:
     def hear(self, news: News) -> None:
         """From another thread than the rest."""
         with self.lock:
-            self.transfer.add(news)
+            fetching = bool(news.size_bytes or news.outcomes or news.waiting) or not news.talk.clips
+            if news.talk.clips:
+                self.talks.add(news.who, news.talk)
+            if fetching:
+                self.transfer.add(news)
             if self.live:
                 self.live.update(self._picture())
-            elif self.transfer.due():
-                self.console.print(self.transfer.line(), highlight=False, soft_wrap=True)
+                return
+            if news.talk.clips and self.talks.due():
+                self._print(self.talks.line())
+            if fetching and self.transfer.due():
+                self._print(self.transfer.line())
+
+    def _print(self, line: str) -> None:
+        self.console.print(line, highlight=False, soft_wrap=True)
 
     def watch(self, board: Board) -> None:
         self.parts = board.progress()
@@ -92,10 +106,11 @@ class Progress:
             cells = [str(n) for n in self.totals.get(table, ["", "", "", ""])]
             why = reasons(self.reasons.get(table, Counter()))
             grid.add_row(table, f"{max(done, 0)}/{'?' if units is None else units}", *cells, why)
+        talks = [self.talks.line()] if self.talks.total.clips else []
         if not self.transfer.files and not self.transfer.size_bytes:
-            return Group(grid)
+            return Group(grid, *talks)
         bar = ProgressBar(total=self.transfer.expected or None, completed=self.transfer.done, width=40)
-        return Group(grid, bar, self.transfer.line())
+        return Group(grid, bar, self.transfer.line(), *talks)
 
 
 class Transfer:

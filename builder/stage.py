@@ -162,6 +162,7 @@ class Stage(Generic[In, Out]):
     whole: ClassVar[bool] = False  # sees the whole main table and runs once
     decides: ClassVar[tuple[str, ...]] = ()  # of a whole stage: the grains whose numbers of parts `parts` gives
     atomic: ClassVar[bool] = False  # one changed input redoes its whole unit (a shard is one file)
+    flush_s: ClassVar[float] = 10.0  # a kill loses at most so many seconds of work, or one batch
     pinned: ClassVar[bool] = False  # main rows already hold the digest of all that is joined
 
     @property

@@ -1,7 +1,7 @@
 """Tables of parts: a folder of parquet files, each complete because it exists.
 
     scan/part-00003.parquet            rows, and in the footer the Stamp that says what they answer
-    scan/piece-00003-0001.parquet      answers of a unit that is not finished
+    scan/piece-00003-00001-*.parquet   answers of a unit that is not finished
     scan/memo-00003.parquet            valid answers nobody asks for now (a threshold was raised)
     scan/_index.parquet                stamps of all parts, rebuildable: a resume reads one listing and this
     scan.failures/part-00003.parquet   the inputs without a row, for people to read
@@ -153,10 +153,10 @@ class Table(Generic[R]):
         return self._publish(part_name(n), stamp, rows, [[key, "", 1] for key in rows[self.record.KEY].to_pylist()])
 
     def write_piece(self, n: int, stage: str, answers: Mapping[str, Answer[R]]) -> None:
-        """Keep finished answers of an unfinished unit."""
+        """Keep finished answers of an unfinished unit. Several processes may: the name also tells whose answers."""
         taken = self.pieces(n)
-        serial = int(taken[-1].rpartition("-")[2].partition(".")[0]) + 1 if taken else 0
-        self._save(f"piece-{n:05d}-{serial:04d}.parquet", Stamp(stage, ""), answers)
+        serial = int(taken[-1].split("-")[2]) + 1 if taken else 0
+        self._save(f"piece-{n:05d}-{serial:05d}-{short_hash(list(answers))}.parquet", Stamp(stage, ""), answers)
 
     def write_memo(self, n: int, stage: str, answers: Mapping[str, Answer[R]]) -> None:
         """Keep answers that no input of the unit asks for now."""

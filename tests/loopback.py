@@ -96,6 +96,10 @@ class Site:
     def times(self, path: str) -> list[float]:
         return [when for asked, when, _ in self.requests if asked == path]
 
+    def reply(self, path: str, body: bytes) -> Answer:
+        """What is answered to a request; one that looks at what was sent makes it of `body`."""
+        return self.next(path)
+
     def next(self, path: str) -> Answer:
         with self.lock:
             queue = self.answers.get(path) or deque([Answer(b"not here", 404)])
@@ -136,10 +140,13 @@ class Handler(BaseHTTPRequestHandler):
         self.site = self.server.site
         self.site.connections += 1
 
-    def do_GET(self) -> None:
+    def do_POST(self) -> None:
+        self.do_GET(self.rfile.read(int(self.headers.get("Content-Length", "0"))))
+
+    def do_GET(self, body: bytes = b"") -> None:
         self.site.requests.append((self.path, time.monotonic(), dict(self.headers.items())))
         with contextlib.suppress(OSError):  # the client has had enough
-            answer = self.site.next(self.path)
+            answer = self.site.reply(self.path, body)
             self.send(ranged(answer, self.headers.get("Range", ""), self.headers.get("If-Range", "")))
 
     def send(self, answer: Answer) -> None:

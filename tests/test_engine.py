@@ -4,6 +4,8 @@ import dataclasses
 import itertools
 import random
 import tempfile
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -11,18 +13,23 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from builder.board import Board
-from builder.records import Record
+from builder.errors import RunError
+from builder.records import Failure, Record, Verdict
 from builder.retry import forget
-from builder.runners.multi_gpu import slice_of
+from builder.runners.multi_gpu import shares_of, slice_of
+from builder.stage import Item
 from builder.storage import Storage
 from builder.table import Table
-from toy import FEW, WORDS, Keep, Letters, Spell, ToyRun, Weigh, Weight, finish, toy
+from toy import FEW, WORDS, Keep, Letters, Spell, ToyRun, Weigh, Weight, finish, total, toy
 
 
 @pytest.fixture(autouse=True)
 def no_fsync(monkeypatch: pytest.MonkeyPatch) -> None:
     """A kill loses nothing that was written, synced or not; only a power cut does (see test_storage.py)."""
     monkeypatch.setattr("builder.storage.sync", lambda path: None)
+
+
+SPELLED = [word for word in WORDS.split() if len(word) > 1 and not word.startswith("bad")]
 
 
 def paid(log: Path) -> list[str]:
@@ -85,28 +92,58 @@ def test_killed_anywhere_and_resumed_gives_the_same_bytes(kills: list[int], part
 
 @settings(max_examples=25, deadline=None)
 @given(world=st.integers(1, 3), seed=st.integers(0, 10_000))
-def test_ranks_taking_slices_in_any_order_cover_every_unit_once(world: int, seed: int) -> None:
+def test_ranks_taking_shares_and_slices_in_any_order_compute_everything_once(world: int, seed: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        whole, shared = toy(Path(folder, "whole")), toy(Path(folder, "ranks"))
+        whole = toy(Path(folder, "whole"))
+        shared = toy(Path(folder, "ranks"), weigh=Weigh(log=str(Path(folder, "log"))))
         finish(whole)
         shared.write_sources()
+        computed: Counter[str] = Counter()
         made: list[tuple[str, int]] = []
         chooser = random.Random(seed)
         jobs = {job.target.name: job for job in shared.jobs()}
         for table, job in jobs.items():
             boards = [Board(list(jobs.values()), shared.tables) for _ in range(world)]
-            slices = [iter(slice_of(board, table, rank, world)) for rank, board in enumerate(boards)]
-            while slices:
-                chosen = chooser.randrange(len(slices))
-                unit = next(slices[chosen], None)
-                if unit is None:
-                    slices.pop(chosen)
-                    continue
-                with job.stage.opened(shared.context()):
-                    job.run(unit)
-                made.append((unit.table, unit.number))
+            for board in boards:
+                board.prepare(table)
+            units = [list(board.ready[table]) for board in boards]
+            shared_out = [shares_of(job, units[rank], rank, world) for rank in range(world)]
+            sliced = [slice_of(units[rank], rank, world) for rank in range(world)]
+            for turns in ([iter(shares) for shares in shared_out], [iter(slices) for slices in sliced]):
+                while turns:
+                    chosen = chooser.randrange(len(turns))
+                    unit = next(turns[chosen], None)
+                    if unit is None:
+                        turns.pop(chosen)
+                        continue
+                    with job.stage.opened(shared.context()):
+                        receipt = job.run(unit)
+                    if unit.of == 1:
+                        made.append((unit.table, unit.number))
+                        computed[unit.table] += receipt.computed
         assert len(made) == len(set(made))
+        weighed = paid(Path(folder, "log"))
+        assert computed["weigh"] == len(weighed) == len(set(weighed)) == sum(map(len, SPELLED))
         assert shared.bytes() == whole.bytes()
+
+
+def test_what_is_paid_for_outlives_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server goes away in the middle of a unit, long before its answers would be flushed."""
+    log, ask = tmp_path / "log", Weigh.batch
+
+    def gone(weigh: Weigh, items: Sequence[Item[Verdict]]) -> list[Sequence[Weight] | Failure]:
+        if len(paid(log)) > 10:
+            raise RunError("the server is gone")
+        return ask(weigh, items)
+
+    run = toy(tmp_path / "run", spell=Spell(video_parts=1, clip_parts=1), weigh=Weigh(log=str(log)))
+    with monkeypatch.context() as patch:
+        patch.setattr(Weigh, "batch", gone)
+        with pytest.raises(RunError, match="gone"):
+            total(run.inline(flush_s=1e9))
+    assert len(paid(log)) == 12
+    assert finish(run) > 0
+    assert len(paid(log)) == len(set(paid(log)))
 
 
 def test_a_second_run_computes_nothing(tmp_path: Path) -> None:

@@ -17,11 +17,12 @@ import polars as pl
 
 from builder.board import Board
 from builder.config import RunSettings
-from builder.engine import Job, Receipt
+from builder.engine import Job
 from builder.errors import Filtered, ItemError
 from builder.layout import Layout
 from builder.meter import Meter
 from builder.query import Inputs, Query
+from builder.receipts import Receipt
 from builder.records import Failure, Record, Verdict
 from builder.stage import Context, Item, Resources, Stage, execution, settings
 from builder.stages.find import SourceSpec
@@ -117,7 +118,8 @@ class Keep(Query[Letter, Verdict]):
 
 @settings
 class Weigh(Stage[Verdict, Weight]):
-    """Paid for: every computed id is appended to the file `log`. Some letters kill the worker, or fail."""
+    """Paid for: every computed id is appended to the file `log`. Some letters kill the worker, or fail; those in the
+    file `fatal` kill it once, as the file is then removed."""
 
     name: ClassVar[str] = "weigh"
     reads: ClassVar[str] = "keep"
@@ -128,6 +130,8 @@ class Weigh(Stage[Verdict, Weight]):
     size: int = execution(default=3)
     log: str = execution(default="")
     deadly: str = execution(default="")
+    fatal: str = execution(default="")
+    flush_s: ClassVar[float] = 0.0
     gpus: float = execution(default=0.0)
 
     @property
@@ -144,7 +148,10 @@ class Weigh(Stage[Verdict, Weight]):
 
     def batch(self, items: Sequence[Item[Verdict]]) -> list[Sequence[Weight] | Failure]:
         for item in items:
-            if item.get(Letter).letter in self.deadly:
+            letter, fatal = item.get(Letter).letter, Path(self.fatal) if self.fatal else None
+            if letter in self.deadly or (fatal and fatal.exists() and letter in fatal.read_text()):
+                if fatal:
+                    fatal.unlink()
                 os.kill(os.getpid(), signal.SIGKILL)
         if self.log:
             with Path(self.log).open("a") as log:
@@ -250,7 +257,8 @@ class ToyRun:
 
 def toy(root: Path, words: str = WORDS, **changes: Any) -> ToyRun:
     stages = {"spell": Spell(), "letters": Letters(), "keep": Keep(), "weigh": Weigh(), "bundle": Bundle()}
-    return ToyRun(root, words, tuple(changes.get(name, stage) for name, stage in stages.items()))
+    chain = tuple(changes.get(name, stage) for name, stage in stages.items())
+    return ToyRun(root, words, chain, changes.get("settings", RunSettings(workers=2, ranks=2)))
 
 
 def finish(run: ToyRun) -> int:

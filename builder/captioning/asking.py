@@ -13,6 +13,7 @@ from builder.captioning import slots
 from builder.captioning.answers import Answer, Cut, Terms, judged
 from builder.captioning.engine import Engine, Question, Said, Sampling
 from builder.captioning.language import available
+from builder.captioning.metered import Metered
 from builder.digests import short_hash
 from builder.errors import ItemError, RunError
 from builder.figures import one_line
@@ -55,6 +56,7 @@ class Asking(Captioner):
     """
 
     version: ClassVar[int] = 2
+    flush_s: ClassVar[float] = 0.0
 
     model: str = ""
     revision: str = "main"
@@ -87,6 +89,10 @@ class Asking(Captioner):
         dtype = cast(Engine, vars(self)["_engine"]).dtype
         return {"frames": self.frames_per_clip, **asdict(sampling), "dtype": dtype}
 
+    def price(self, said: Said) -> float:
+        """What an answer costs, where it costs anything, in whatever the user counts in."""
+        return 0.0
+
     # -- given
     @property
     def joins(self) -> tuple[str, ...]:
@@ -111,7 +117,7 @@ class Asking(Captioner):
                 "py3langid is not installed, so no caption's language can be told; run: "
                 f"pip install 'open-sora-dataset[caption]', or set {self.table}.language=\"\""
             )
-        vars(self)["_engine"] = self.engine()
+        vars(self)["_engine"] = Metered(self.engine(), self.context.meter, self.price)
 
     def close(self) -> None:
         if engine := cast(Engine | None, vars(self).pop("_engine", None)):

@@ -1,7 +1,7 @@
 """The local runner: a pool of worker processes, fed with units as soon as what they are made from is finished.
 
-Stages that ask for a GPU run in a second pool, one process per rank. The death of a worker costs the units in flight;
-they then run one at a time, an input that kills its worker twice becomes a failure, and its unit goes on.
+Stages that ask for a GPU run on ranks (see ranks.py). The death of another worker costs the units in flight; they then
+run one at a time, an input that kills its worker twice becomes a failure, and its unit goes on.
 """
 
 import multiprocessing
@@ -14,19 +14,18 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
-from functools import cached_property
 from multiprocessing import forkserver, resource_tracker
-from multiprocessing.context import ForkServerContext
 from pathlib import Path
-from typing import Any
 
 from builder.board import Board
-from builder.engine import Receipt, Unit
+from builder.engine import Unit
 from builder.errors import RunError
 from builder.media.guard import PRELOAD
 from builder.meter import News
 from builder.pipeline import Run
+from builder.receipts import Receipt
 from builder.runners import worker
+from builder.runners.ranks import Ranks
 
 QUEUE = 2  # units out per worker: one in hand and one at hand
 
@@ -40,8 +39,9 @@ class LocalRunner:
     def __init__(self, run: Run, workers: int = 0, hear: Callable[[News], None] = lambda news: None) -> None:
         self.run = run
         self.workers = workers or run.settings.workers or os.cpu_count() or 1
-        self.pools: dict[bool, ProcessPoolExecutor] = {}
-        self.flying: dict[Future[Receipt], tuple[Unit, bool]] = {}
+        self.pool: ProcessPoolExecutor | None = None
+        self.ranks: Ranks | None = None
+        self.flying: dict[Future[Receipt], Unit] = {}
         self.context = multiprocessing.get_context("forkserver")
         self.context.set_forkserver_preload(PRELOAD)  # workers and their guarded decoders share one fork server
         resource_tracker.ensure_running()  # to start it, it lets interrupts in again
@@ -65,9 +65,9 @@ class LocalRunner:
             while not board.finished():
                 self._submit(board)
                 watch(board)
-                if not self.flying:
+                if not self._under_way():
                     raise RunError("the run cannot go on: no unit is ready; an earlier step has not been run")
-                for receipt in self._collect(board):
+                for receipt in self._collect():
                     board.account(receipt)
                     yield receipt
         finally:
@@ -81,36 +81,39 @@ class LocalRunner:
                 self.hear(news)
 
     def _submit(self, board: Board) -> None:
-        for gpu in (False, True):
-            while self._has_room(gpu) and (unit := board.take(gpu)):
-                self.flying[self._pool(gpu).submit(worker.make, unit)] = (unit, gpu)
+        while len(self.flying) < QUEUE * self.workers and (unit := board.take(gpu=False)):
+            self.pool = self.pool or self._new_pool(self.workers)
+            self.flying[self.pool.submit(worker.make, unit)] = unit
+        if board.waits_for_gpu() or self.ranks:
+            self.ranks = self.ranks or self._new_ranks(board)
+            self.ranks.fill(lambda: board.take(gpu=True))
 
-    def _has_room(self, gpu: bool) -> bool:
-        out = sum(g == gpu for _, g in self.flying.values())
-        return out == 0 or out < QUEUE * (self._ranks if gpu else self.workers)
+    def _under_way(self) -> list[Future[Receipt]]:
+        return [*self.flying, *(self.ranks.flying if self.ranks else ())]
 
-    def _collect(self, board: Board) -> Iterator[Receipt]:
-        finished, _ = wait(self.flying, return_when=FIRST_COMPLETED)
+    def _collect(self) -> Iterator[Receipt]:
+        finished, _ = wait(self._under_way(), return_when=FIRST_COMPLETED)
         for future in finished:
-            if future not in self.flying:
-                continue  # recovered together with another
-            unit, gpu = self.flying.pop(future)
-            try:
-                receipts: Iterator[Receipt] = iter([future.result()])
-            except BrokenProcessPool:
-                receipts = self._recover(unit, gpu)
-            yield from receipts
+            if self.ranks and future in self.ranks.flying:
+                if receipt := self.ranks.collect(future):
+                    yield receipt
+            elif unit := self.flying.pop(future, None):  # else recovered together with another
+                try:
+                    receipts: Iterator[Receipt] = iter([future.result()])
+                except BrokenProcessPool:
+                    receipts = self._recover(unit)
+                yield from receipts
 
     # -- after a death
-    def _recover(self, unit: Unit, gpu: bool) -> Iterator[Receipt]:
+    def _recover(self, unit: Unit) -> Iterator[Receipt]:
         """A worker died and took its pool along. Any unit in flight there may be the cause: run them one at a time."""
-        lost = [unit, *(u for u, g in self.flying.values() if g == gpu)]
-        self.flying = {f: (u, g) for f, (u, g) in self.flying.items() if g != gpu}
-        stop(self.pools.pop(gpu))
+        lost = [unit, *self.flying.values()]
+        self.flying = {}
+        self._stop_pool()
         for suspect in lost:
-            yield self._alone(suspect, gpu)
+            yield self._alone(suspect)
 
-    def _alone(self, unit: Unit, gpu: bool) -> Receipt:
+    def _alone(self, unit: Unit) -> Receipt:
         """Run one unit by itself, closing in on the input that kills the worker."""
         suspects: frozenset[str] = frozenset()
         deaths: Counter[str] = Counter()
@@ -119,40 +122,46 @@ class LocalRunner:
             while True:
                 condemned = frozenset(key for key, count in deaths.items() if count > 1)
                 marker.unlink(missing_ok=True)
-                pool = self._new_pool(gpu, 1)
+                pool = self._new_pool(1)
                 with suppress(BrokenProcessPool):
                     try:
                         return pool.submit(worker.make_alone, unit, marker, suspects, condemned).result()
                     finally:
-                        stop(pool)
+                        worker.stop(pool)
                 told = frozenset(marker.read_text().split("\n")) if marker.exists() else frozenset()
                 if not told or (len(told) > 1 and told <= suspects):
                     raise RunError(f"{unit.table}: the worker of part {unit.number} keeps dying; is memory short?")
                 deaths.update(told if len(told) == 1 else ())
                 suspects |= told
 
-    # -- pools
-    @cached_property
-    def _ranks(self) -> int:
-        from builder.runners.multi_gpu import devices  # imports torch: only when a GPU stage has something to do
+    # -- processes
+    def _new_pool(self, workers: int) -> ProcessPoolExecutor:
+        return ProcessPoolExecutor(workers, self.context, worker.start, (self.run, self.held, self.news))
 
-        return self.run.settings.ranks or devices()
+    def _new_ranks(self, board: Board) -> Ranks:
+        from builder.runners.multi_gpu import accelerators  # imports torch: only when a GPU stage has something to do
 
-    def _pool(self, gpu: bool) -> ProcessPoolExecutor:
-        if gpu not in self.pools:
-            self.pools[gpu] = self._new_pool(gpu, self._ranks if gpu else self.workers)
-        return self.pools[gpu]
+        each, there = board.gpus(), accelerators()
+        count = self.run.settings.ranks or max(1, there // each)
 
-    def _new_pool(self, gpu: bool, workers: int) -> ProcessPoolExecutor:
-        ranks = queue_of(self.context, workers) if gpu else None
-        return ProcessPoolExecutor(workers, self.context, worker.start, (self.run, self.held, self.news, ranks))
+        def start(rank: int) -> ProcessPoolExecutor:
+            given = (self.run, self.held, self.news, (rank, there, each))
+            return ProcessPoolExecutor(1, self.context, worker.start, given)
+
+        return Ranks(count, start, lambda unit: board.jobs[unit.table].batches(unit.number))
+
+    def _stop_pool(self) -> None:
+        if self.pool:
+            worker.stop(self.pool)
+        self.pool = None
 
     def _close(self) -> None:
         """Stop all workers at once: what they had in hand is redone, what they finished is on disk."""
         self.news.send(None)  # the listener's last
         self.flying.clear()
-        for gpu in list(self.pools):
-            stop(self.pools.pop(gpu))
+        self._stop_pool()
+        if self.ranks:
+            self.ranks.close()
 
 
 @contextmanager
@@ -163,22 +172,3 @@ def interrupts_held() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-def queue_of(context: ForkServerContext, ranks: int) -> Any:
-    """Each worker takes one: its rank and the number of devices."""
-    from builder.runners.multi_gpu import devices
-
-    queue, of = context.Queue(), devices()
-    for rank in range(ranks):
-        queue.put((rank, of))
-    return queue
-
-
-def stop(pool: ProcessPoolExecutor) -> None:
-    processes = list((getattr(pool, "_processes", None) or {}).values())
-    pool.shutdown(wait=False, cancel_futures=True)
-    for process in processes:
-        process.terminate()
-    for process in processes:
-        process.join()

@@ -4,15 +4,16 @@ import os
 import signal
 import threading
 from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
 
-from builder.engine import Caution, Receipt, Unit
+from builder.engine import Caution, Unit
 from builder.meter import Meter
 from builder.pipeline import Run
+from builder.receipts import Receipt
 
 
 @dataclass
@@ -35,24 +36,29 @@ class Worker:
         if unit.table not in self.opened:
             self.closing.enter_context(job.stage.opened(self.context))
             self.opened.add(unit.table)
-        return job.run(unit, caution)
+        receipt = job.run(unit, caution)
+        self.meter.flush_talk()
+        return receipt
 
 
 _worker: Worker
 
 
-def start(run: Run, held: Connection, news: Connection, ranks: Any = None) -> None:
-    """Process initialiser. One thread per library: workers are the parallelism, and sums never change their order."""
+def start(run: Run, held: Connection, news: Connection, rank: tuple[int, int, int] | None = None) -> None:
+    """Process initialiser; a rank is given its number, how many devices there are, and how many of them it gets.
+
+    One thread per library: workers are the parallelism, and sums never change their order.
+    """
     global _worker  # noqa: PLW0603 (a pool process has no other place for what it has loaded)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
     threading.Thread(target=leave_with_parent, args=(held,), daemon=True).start()
     one_thread()
-    device = "cpu"
-    if ranks is not None:
+    device, who = "cpu", ""
+    if rank is not None:
         from builder.runners.multi_gpu import claim
 
-        device = claim(*ranks.get())
-    _worker = Worker(run, device, Meter(news.send))
+        device, who = claim(*rank), f"rank {rank[0]}"
+    _worker = Worker(run, device, Meter(news.send, who))
 
 
 def leave_with_parent(held: Connection) -> None:
@@ -73,6 +79,16 @@ def make_alone(unit: Unit, marker: Path, suspects: frozenset[str], condemned: fr
         marker.write_text("\n".join(ids))
 
     return _worker.make(unit, Caution(tell, suspects, condemned, flush_s=0.0))
+
+
+def stop(pool: ProcessPoolExecutor) -> None:
+    """End its processes at once; what they had in hand is lost."""
+    processes = list((getattr(pool, "_processes", None) or {}).values())
+    pool.shutdown(wait=False, cancel_futures=True)
+    for process in processes:
+        process.terminate()
+    for process in processes:
+        process.join()
 
 
 def one_thread() -> None:

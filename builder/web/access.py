@@ -27,17 +27,24 @@ class Window:
 
 @dataclass(frozen=True)
 class Access:
-    """A key, sent in `header` or as the parameter `query`. It is added at the socket: no URL or message holds it."""
+    """A key, sent in `header`, after `scheme`, or as the parameter `query`. It is added at the socket: no URL or
+    message holds it."""
 
     service: str
     key: str = field(repr=False)
     header: str = ""
     query: str = ""
     windows: tuple[Window, ...] = ()
+    scheme: str = ""
 
     def __post_init__(self) -> None:
         if not (self.key.isascii() and self.key.isprintable()):  # else the error would come from below, and quote it
             raise ItemError("bad_key", f"the key for {self.service} holds characters that no key has; set it again")
+
+    @property
+    def credentials(self) -> str:
+        """What the header holds."""
+        return f"{self.scheme} {self.key}".lstrip()
 
     def spend(self) -> None:
         """Count a request; wait until it is allowed if that is within the hour.

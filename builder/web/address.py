@@ -25,6 +25,10 @@ PARAMETER = re.compile(r"([?&;#])([^=?&;#]*)=([^?&;#]*)")  # also inside of a va
 NOT_GLOBAL = ("192.0.0.0/24", "192.88.99.0/24", "::/96", "64:ff9b:1::/48", "3fff::/20", "5f00::/16", "fec0::/10")
 NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 NEVER = tuple(map(ipaddress.ip_network, NOT_GLOBAL))
+# This machine (servers print that they listen on 0.0.0.0), private networks, and those that providers share.
+PRIVATE = ("127.0.0.0/8", "0.0.0.0/32", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "::1/128",
+           "::/128", "fc00::/7")  # fmt: skip
+NEAR = tuple(map(ipaddress.ip_network, PRIVATE))
 
 
 def normalised(text: str) -> str:
@@ -128,3 +132,10 @@ def is_public(address: str) -> bool:
     if "%" in address or any(ip.version == net.version and ip in net for net in NEVER):
         return False
     return ip.is_global and not (ip.is_multicast or ip.is_reserved or ip.is_unspecified or ip.is_link_local)
+
+
+def is_near(address: str) -> bool:
+    """Whether an IP address is this machine's or one of a private network (IPv6 with a zone is of neither)."""
+    ip = ipaddress.ip_address(address.partition("%")[0])
+    ip = ip.ipv4_mapped or ip if isinstance(ip, ipaddress.IPv6Address) else ip
+    return "%" not in address and any(ip.version == net.version and ip in net for net in NEAR)

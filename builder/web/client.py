@@ -58,10 +58,10 @@ class Page:
 class Client:
     """Use it in a `with` statement, or call `close`. Threads may share it."""
 
-    def __init__(self, limits: Limits | None = None, meter: Meter | None = None) -> None:
+    def __init__(self, limits: Limits | None = None, meter: Meter | None = None, guard: Guard | None = None) -> None:
         self.limits = limits or Limits()
         self.meter = meter or Meter()
-        self.guard = Guard(self.limits.allow_private_hosts)
+        self.guard = guard or Guard(self.limits.allow_private_hosts)
         self.pace = pace.Pace(self.limits.per_host, self.limits.requests_per_s, self.limits.patience_s)
         self.sites = Sites(lambda url: self.tried(lambda: self._robots(url)))
         tidy(pace.folder(), pace.LONGEST_S)  # a list may name any number of hosts
@@ -102,11 +102,11 @@ class Client:
             pages.keep(name, {n: getattr(page, n) for n in pages.FIELDS} | {"url": masked(page.url)})
         return page
 
-    def tried(self, attempt: Callable[[], T]) -> T:
-        """The result of `attempt`, which may fail with `Later` a number of times."""
+    def tried(self, attempt: Callable[[], T], attempts: int = 0) -> T:
+        """The result of `attempt`, which may fail with `Later` a number of times: as `Limits` say, or `attempts`."""
         tries = stamina.retry_context(
             on=self._again,
-            attempts=self.limits.attempts,
+            attempts=attempts or self.limits.attempts,
             timeout=None,
             wait_initial=self.limits.wait_s,
             wait_max=self.limits.patience_s,

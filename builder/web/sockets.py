@@ -7,7 +7,7 @@ It also holds the deadline: a server that sends a byte now and then would never 
 import socket
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import zip_longest
 from typing import Any
@@ -44,7 +44,7 @@ class Guarded(httpx2.HTTPTransport):
             url = request.url.copy_merge_params({access.query: access.key}) if access.query else request.url
             headers = request.headers.copy()
             if access.header:
-                headers[access.header] = access.key
+                headers[access.header] = access.credentials
             request = httpx2.Request(
                 request.method, url, headers=headers, stream=request.stream, extensions=request.extensions
             )
@@ -133,7 +133,7 @@ class Guard(httpcore2.NetworkBackend):
         """The addresses of a host, if all of them may be connected to.
 
         Raises:
-            ItemError: `private_host`; `no_such_host`, which nobody need ask for again at once.
+            ItemError: as `admit` does; `no_such_host`, which nobody need ask for again at once.
         """
         try:
             found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
@@ -143,11 +143,19 @@ class Guard(httpcore2.NetworkBackend):
                 raise ItemError("no_such_host", text, retryable=True) from error
             raise httpcore2.ConnectError(f"{host} cannot be resolved ({error})") from error
         addresses = list(dict.fromkeys(str(entry[4][0]) for entry in found))
+        self.admit(host, addresses)
+        families = ([a for a in addresses if ":" not in a], [a for a in addresses if ":" in a])
+        return [address for pair in zip_longest(*families) for address in pair if address]  # this machine may have one
+
+    def admit(self, host: str, addresses: Sequence[str]) -> None:
+        """Refuse a host for one of its addresses.
+
+        Raises:
+            ItemError: `private_host`.
+        """
         if not self.allow_private and not all(map(is_public, addresses)):
             text = f"{host} is an address inside a private network, which no list may reach; take it out"
             raise ItemError("private_host", f"{text}, or, if the network is yours, set web.allow_private_hosts")
-        families = ([a for a in addresses if ":" not in a], [a for a in addresses if ":" in a])
-        return [address for pair in zip_longest(*families) for address in pair if address]  # this machine may have one
 
 
 class Timed(httpcore2.NetworkStream):

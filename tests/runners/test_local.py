@@ -1,15 +1,21 @@
 """The local runner, with real processes, on the toy pipeline."""
 
+import json
 import multiprocessing
 import os
 import signal
 import time
+from collections import Counter
+from concurrent.futures import ProcessPoolExecutor, wait
 from pathlib import Path
 
 import pytest
 
+from builder.config import RunSettings
+from builder.engine import Unit
 from builder.errors import RunError
 from builder.runners.local import LocalRunner
+from builder.runners.ranks import Ranks, Task
 from builder.table import Table
 from toy import Spell, ToyRun, Weigh, Weight, finish, total, toy
 
@@ -43,6 +49,62 @@ def test_a_row_that_kills_its_worker_becomes_a_crash_and_its_neighbours_survive(
     answers = {k: a for n in table.parts() for k, a in table.read(n).answers.items()}
     crashed = [a.failure for a in answers.values() if a.failure]
     assert [f.kind for f in crashed] == ["crash"]
+    assert sum(len(a.rows) for a in answers.values()) == len("alphabetagammaquartzzulu") - 1
+
+
+def test_a_death_costs_its_batch_and_nobody_elses(tmp_path: Path) -> None:
+    """One part for three ranks: they share it. One of them dies once, by no fault of an input."""
+    log = tmp_path / "log"
+    whole = toy(tmp_path / "whole", spell=Spell(video_parts=2, clip_parts=1))
+    finish(whole)
+    weigh = Weigh(gpus=1.0, log=str(log), fatal=str(tmp_path / "fatal"), size=4)
+    spell = Spell(video_parts=2, clip_parts=1)
+    run = toy(tmp_path / "run", spell=spell, weigh=weigh, settings=RunSettings(workers=1, ranks=3))
+    (tmp_path / "fatal").write_text("q")
+    run.write_sources()
+    receipts = list(LocalRunner(run, 1)(run.tables))  # type: ignore[arg-type]
+    assert run.bytes() == whole.bytes()
+    weighed = Counter(log.read_text().split())
+    [receipt] = [json.loads(run.storage.read(n)) for n in run.storage.walk("weigh.receipts")]
+    assert {share["inputs"] > 0 for share in receipt["shares"]} == {True}
+    assert len(receipt["shares"]) == len({share["pid"] for share in receipt["shares"]}) == 3
+    assert set(weighed.values()) == {1}
+    assert receipt["computed"] == next(r.computed for r in receipts if r.table == "weigh") == len(weighed)
+
+
+def test_a_batch_is_taken_apart_when_it_has_killed_twice() -> None:
+    task = Task(Unit("weigh", 0, ""))
+    task.blame(["a", "b"])
+    assert (task.suspects, task.condemned) == (set(), set())
+    task.blame(["a", "b"])
+    assert (task.suspects, task.condemned) == ({"a", "b"}, set())
+    task.blame(["b"])
+    assert (task.suspects, task.condemned) == ({"a", "b"}, {"b"})
+    task.blame(["c"])
+    assert task.condemned == {"b"}
+
+
+def test_a_rank_that_never_lives_is_given_up() -> None:
+    context = multiprocessing.get_context("spawn")
+    ranks = Ranks(1, lambda rank: ProcessPoolExecutor(1, context, os._exit, (1,)), lambda unit: 5)
+    ranks.fill(iter([Unit("weigh", 0, "")]).__next__)
+    with pytest.raises(RunError, match="weigh: rank 0 keeps dying before it has begun; is memory short"):
+        while ranks.flying:
+            [future] = ranks.flying
+            wait([future])
+            assert ranks.collect(future) is None
+    ranks.close()
+
+
+@pytest.mark.torture
+def test_an_input_that_kills_its_rank_becomes_a_crash(tmp_path: Path) -> None:
+    spell = Spell(video_parts=4, clip_parts=2)
+    weigh = Weigh(gpus=1.0, deadly="q", size=4)
+    run = toy(tmp_path / "run", "alpha beta gamma quartz zulu", spell=spell, weigh=weigh)
+    local(run)
+    table: Table[Weight] = Table(run.storage, "weigh", Weight)
+    answers = {k: a for n in table.parts() for k, a in table.read(n).answers.items()}
+    assert [a.failure.kind for a in answers.values() if a.failure] == ["crash"]
     assert sum(len(a.rows) for a in answers.values()) == len("alphabetagammaquartzzulu") - 1
 
 

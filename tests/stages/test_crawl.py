@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from builder import registry
-from builder.engine import Job, Receipt
+from builder.engine import Job
 from builder.layout import Layout
+from builder.receipts import Receipt
 from builder.records import Fetched, Found, SourceVideo
 from builder.stage import Context, Stage
 from builder.stages.admit import Admit
