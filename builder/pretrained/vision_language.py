@@ -71,8 +71,22 @@ def load(wanted: Wanted, device: str) -> Loaded:
         if disk:
             disk.cleanup()
         raise RunError(missing(wanted.model, wanted.revision, error)) from error
-    network = network.eval() if wanted.spread else network.eval().to(device)
+    network = network.eval() if wanted.spread else moved(network.eval(), wanted.model, device)
     return Loaded(network, processor, main_device(network, device), disk)
+
+
+def moved(network: Any, model: str, device: str) -> Any:
+    """Raises RunError where one device does not hold the model."""
+    import torch
+
+    try:
+        return network.to(device)
+    except torch.OutOfMemoryError as error:
+        size = network.get_memory_footprint() / 1e9
+        raise RunError(
+            f'{model} takes {size:.1f} GB, which {device} has not free: set device_map = "auto" to spread it over the '
+            "devices a worker sees (what none of them holds is read from the disk, slowly), or take a smaller one"
+        ) from error
 
 
 def load_network(wanted: Wanted, device: str, how: Mapping[str, Any]) -> Any:

@@ -221,6 +221,17 @@ def test_the_language_model_is_spread_over_cpu_and_disk(models: Callable[[str], 
     assert not Path(loaded.disk.name).exists()
 
 
+def test_a_model_that_one_device_does_not_hold_is_a_message(
+    models: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(network: Any, device: str) -> Any:
+        raise torch.OutOfMemoryError("tried to allocate 1 TiB")
+
+    monkeypatch.setattr("transformers.LlavaForConditionalGeneration.to", full)
+    with pytest.raises(RunError, match=r"takes 0.0 GB.*device_map"):
+        load(Wanted(str(models("llava")), "folder"), "cpu")
+
+
 @pytest.mark.parametrize("kind", ["llava", "qwen2_5_vl", "internvl"])
 def test_each_picture_is_looked_at_once(kind: str, models: Callable[[str], Path]) -> None:
     model, shown = engine(models(kind)), []

@@ -119,3 +119,12 @@ def test_a_dtype_may_be_chosen(tiny: Path) -> None:
     assert load(Wanted(str(tiny), "folder"), "cpu").network.dtype == torch.float32
     chosen = Transformers(model=str(tiny), dtype="bfloat16")
     assert chosen.fingerprint() != Transformers(model=str(tiny)).fingerprint()
+
+
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors", "tokenizer.json"])
+def test_a_broken_file_is_a_message(tiny: Path, tmp_path: Path, name: str) -> None:
+    broken = tmp_path / "broken"
+    shutil.copytree(tiny, broken)
+    (broken / name).write_bytes((broken / name).read_bytes()[:60])
+    with pytest.raises(RunError, match=r"cannot load the model .*broken.*all its files"):
+        load(Wanted(str(broken), "folder"), "cpu")
