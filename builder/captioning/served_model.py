@@ -78,7 +78,7 @@ class ServedModel:
             return
         hello = {"model": self.model, "messages": [{"role": "user", "content": "Hello"}], "max_tokens": 1}
         try:
-            self._ask(hello, Sampling(1), attempts=1)
+            self._ask(hello, Sampling(1), attempts=2)  # some servers hang up after the list they could not make
         except ItemError as error:
             names = sorted(entries)
             more = f", and {len(names) - LISTED} more" if len(names) > LISTED else ""

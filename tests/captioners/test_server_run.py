@@ -10,6 +10,8 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from builder.records import Caption
 from builder.storage import Storage
 from builder.table import Table
@@ -62,6 +64,7 @@ def killed(run: Path, server: Talking, answers: int) -> None:
     process.wait()
 
 
+@pytest.mark.timeout(300)
 def test_what_is_paid_for_is_kept(tmp_path: Path) -> None:
     with Talking("toy") as server:
         run = ready(tmp_path, server.address)
