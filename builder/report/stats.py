@@ -106,7 +106,11 @@ def stats(path: Path, max_words: int = MAX_WORDS) -> Stats:
     Raises:
         RunError: it is neither, or nothing has been scanned.
     """
-    tables = read_tables(path)
+    return stats_of(read_tables(path), path, max_words)
+
+
+def stats_of(tables: Tables, path: Path, max_words: int = MAX_WORDS) -> Stats:
+    """As `stats`, of tables that are read already."""
     counted = tables.clips.group_by("source").agg(clips=pl.len(), ticks=microseconds("duration_s").sum()).collect()
     groups, everything = sources(tables, dict(counted.select("source", "clips").iter_rows()))
     if not groups:
