@@ -25,6 +25,7 @@ SetOpt = Annotated[
     typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Override one setting of build.toml."),
 ]
 FolderArg = Annotated[Path, typer.Argument(metavar="DATASET", help="A dataset folder.")]
+AddressArg = Annotated[str, typer.Argument(metavar="DATASET", help="A dataset folder, or hf://OWNER/NAME[@REVISION].")]
 JsonOpt = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 LimitOpt = Annotated[int, typer.Option(min=0, help="At most that many videos of each source; 0: all.")]
 PrivateOpt = Annotated[
@@ -167,15 +168,15 @@ def stats(path: Annotated[Path, typer.Argument(help="A run folder.")], as_json: 
 
 
 @app.command()
-def verify(dataset: FolderArg) -> None:
-    """Prove that a dataset folder is whole: hashes, schema, members, counts."""
-    from shards.verify import verify as check
+def verify(dataset: AddressArg) -> None:
+    """Prove that a dataset is whole: hashes, schema, members, counts."""
+    from builder.published import verify_dataset as check
 
     problems = check(dataset)
     for problem in problems:
         typer.echo(f"{problem.path}: {problem.what}", err=True)
-    if any(problem.path == "manifest.json" for problem in problems) and (dataset / "dataset").is_dir():
-        typer.echo(f"{dataset} is a run; its dataset is {dataset / 'dataset'}", err=True)
+    if any(problem.path == "manifest.json" for problem in problems) and Path(dataset, "dataset").is_dir():
+        typer.echo(f"{dataset} is a run; its dataset is {Path(dataset, 'dataset')}", err=True)
     typer.echo(f"{dataset}: {f'problems: {len(problems)}' if problems else 'verified'}")
     raise typer.Exit(1 if problems else 0)
 
