@@ -108,4 +108,3 @@ def as_bar(count: int, found: Histogram) -> str:
 
 def as_share(part: float, whole: float) -> str:
     return f"{part / whole:.1%}" if whole else ""
-

@@ -13,11 +13,13 @@ try:
 except ImportError:  # the base install is the loader alone
     sys.exit("osd-build needs the extra `build`; run: pip install 'open-sora-dataset[build]'")
 
+from builder.datasets import datasets
 from builder.single_files import files
 
 HELP = "From openly licensed video to captioned, verified WebDataset shards."
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=HELP)
 app.add_typer(files)
+app.add_typer(datasets)
 
 RunArg = Annotated[Path, typer.Argument(metavar="RUN", help="The run folder, which holds build.toml.")]
 SetOpt = Annotated[

@@ -127,9 +127,7 @@ def check_card(folder: Path, manifest: Manifest) -> Iterator[str]:
         yield f"load_dataset cannot use it: {type(error).__name__}: {error}"
 
 
-def _differences(
-    folder: Path, builder: datasets.DatasetBuilder, wanted: Config, manifest: Manifest
-) -> Iterator[str]:
+def _differences(folder: Path, builder: datasets.DatasetBuilder, wanted: Config, manifest: Manifest) -> Iterator[str]:
     if builder.info.features != wanted.features:
         yield "its features are not those of the manifest"
     if builder.config.version != datasets.Version(f"{manifest.format_version}.0.0"):

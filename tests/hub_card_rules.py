@@ -5,7 +5,17 @@ from typing import Any
 import yaml
 
 SIZES = ["n<1K", "1K<n<10K", "10K<n<100K", "100K<n<1M", "1M<n<10M", "10M<n<100M", "100M<n<1B", "1B<n<10B"]
-LICENSES = {"cc0-1.0", "cc-by-3.0", "cc-by-4.0", "cc-by-sa-4.0", "cc-by-nc-4.0", "mit", "apache-2.0", "other", "unknown"}
+LICENSES = {
+    "cc0-1.0",
+    "cc-by-3.0",
+    "cc-by-4.0",
+    "cc-by-sa-4.0",
+    "cc-by-nc-4.0",
+    "mit",
+    "apache-2.0",
+    "other",
+    "unknown",
+}
 TASKS = {"text-to-video", "video-classification", "video-text-to-text"}
 
 
