@@ -111,7 +111,7 @@ def without(columns: datasets.Features, names: Sequence[str]) -> datasets.Featur
 
 
 def check_card(folder: Path, manifest: Manifest) -> Iterator[str]:
-    """What is wrong with the card in `folder`, read as `load_dataset` does: files, columns and counts of each config."""
+    """What is wrong with the card in `folder`, read as `load_dataset` does: files, columns, counts of each config."""
     wanted = {config.name: config for config in configs(manifest)}
     try:
         named = set(datasets.get_dataset_config_names(str(folder)))

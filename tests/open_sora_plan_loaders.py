@@ -1,7 +1,7 @@
 """How the loaders of Open-Sora-Plan read annotations, rebuilt from opensora/dataset/t2v_datasets.py of each tag.
 
-Only what concerns the annotations and frames is here: no tokenizer, and a transform that keeps shapes. A sample that the
-original would replace by a random other one raises here.
+Only what concerns the annotations and frames is here: no tokenizer, and a transform that keeps shapes. A sample that
+the original would replace by a random other one raises here.
 """
 
 import json

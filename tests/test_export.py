@@ -268,16 +268,17 @@ def test_tables_give_back_every_text(tmp_path: Path, form: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("form", "out", "options", "says"),
+    ("asked", "says"),
     [
-        ("webm", "out", {}, "there is no format 'webm'; there are: open-sora-plan-v1.0"),
-        ("csv", "out", {"captioner": "llava"}, "leave --captioner and --videos out"),
-        ("open-sora-plan-v1.1", "a,b", {}, "a path with a comma"),
-        ("open-sora-plan-v1.1", "x_resize_1080p", {}, "may delete files below"),
-        ("csv", "file", {}, "is a file; name a folder"),
+        (("webm", "out", {}), "there is no format 'webm'; there are: open-sora-plan-v1.0"),
+        (("csv", "out", {"captioner": "llava"}), "leave --captioner and --videos out"),
+        (("open-sora-plan-v1.1", "a,b", {}), "a path with a comma"),
+        (("open-sora-plan-v1.1", "x_resize_1080p", {}), "may delete files below"),
+        (("csv", "file", {}), "is a file; name a folder"),
     ],
 )
-def test_what_cannot_be(dataset: Path, tmp_path: Path, form: str, out: str, options: dict[str, Any], says: str) -> None:
+def test_what_cannot_be(dataset: Path, tmp_path: Path, asked: tuple[str, str, dict[str, Any]], says: str) -> None:
+    form, out, options = asked
     (tmp_path / "file").write_text("mine")
     with pytest.raises(ConfigError) as error:
         export(dataset, form, tmp_path / out, **options)

@@ -48,7 +48,7 @@ def check_new(out: Path, names: Iterable[str]) -> None:
 
 
 class JsonLists:
-    """Lists of items, one file for each name, which appear together at the end. In ASCII, whatever a loader's locale."""
+    """Lists of items, one file for each name, which appear together at the end. In ASCII, for any locale."""
 
     def __init__(self, storage: Storage, stack: ExitStack) -> None:
         self.storage, self.stack = storage, stack
