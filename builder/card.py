@@ -20,7 +20,8 @@ from builder.escaping import as_link, as_text
 from builder.figures import as_count, as_number, as_size, one_line
 from builder.licenses import license_of
 from builder.report.stats import as_duration
-from shards.configs import configs, is_links
+from shards.configs import NO_LINKS, Config, configs
+from shards.links import Links
 from shards.manifest import INDEX_NAME, Manifest
 
 TEMPLATE = "dataset_card.md"
@@ -79,17 +80,21 @@ class CardFacts:
     limits: Sequence[str] = ()
 
 
-def render(folder: Path, manifest: Manifest, facts: CardFacts) -> str:
-    """The text of README.md for the dataset in `folder`, whose index is read for statistics."""
+def render(folder: Path, manifest: Manifest, facts: CardFacts, links: Links = NO_LINKS) -> str:
+    """The text of README.md for the dataset in `folder`, whose index is read for statistics.
+
+    Where there are `links` alone (no shards), index, totals and licences are those of the links.
+    """
+    wanted = configs(manifest, links)
     environment = jinja2.Environment(undefined=jinja2.StrictUndefined, keep_trailing_newline=True)
     environment.filters |= FILTERS
     text = environment.from_string(template_path().read_text(encoding="utf-8")).render(
-        front_matter=front_matter(manifest, facts),
+        front_matter=front_matter(manifest, facts, wanted),
         facts=facts,
         manifest=manifest,
         totals=manifest.totals,
-        configs=configs(manifest),
-        links=sum(entry.samples for entry in manifest.shards if is_links(entry)),
+        configs=wanted,
+        links=links.samples,
         tables=CardTables.of(folder / INDEX_NAME, manifest.captioners),
     )
     return re.sub(r"\n{3,}", "\n\n", text)  # what is left of parts that do not apply
@@ -114,7 +119,7 @@ def captions_are(captioners: Sequence[CaptionerFacts]) -> str:
     return " ".join(told)
 
 
-def front_matter(manifest: Manifest, facts: CardFacts) -> str:
+def front_matter(manifest: Manifest, facts: CardFacts, wanted: Sequence[Config]) -> str:
     """The YAML, without its fences, that `load_dataset` and the Hub's viewer and search read."""
     data = DatasetCardData(
         license="other",
@@ -126,7 +131,6 @@ def front_matter(manifest: Manifest, facts: CardFacts) -> str:
     )
     for name, value in license_fields(manifest.licenses).items():
         data[name] = value
-    wanted = configs(manifest)
     written = {}
     for config in wanted:
         files = [{"split": split, "path": paths} for split, paths in config.patterns.items()]

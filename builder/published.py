@@ -17,13 +17,14 @@ from huggingface_hub import HfApi, HfFileSystem, RepoFile, get_token
 from huggingface_hub.errors import HfHubHTTPError
 
 from builder.errors import ConfigError, RunError
+from shards.links import NAME as LINKS_NAME
 from shards.manifest import INDEX_NAME
 from shards.manifest import NAME as MANIFEST_NAME
 from shards.verify import CARD_NAME, Problem, verify
 
 SCHEME = "hf://"
 ADDRESS = re.compile(r"hf://(?:datasets/)?([\w.-]+/[\w.-]+?)(?:@([\w./-]+))?/?", re.ASCII)
-BESIDE = (CARD_NAME, MANIFEST_NAME)  # and the index, which may be large
+BESIDE = (CARD_NAME, MANIFEST_NAME, LINKS_NAME)  # and the index, which may be large
 MOST_BYTES = 256 << 20  # of each of those
 ADVICE = {
     401: "there is none that can be read without a token; check the name, or log in with `hf auth login`",
@@ -117,6 +118,7 @@ def mirror(dataset: Published, folder: Path) -> Path:
         if name in BESIDE and size_bytes > MOST_BYTES:
             raise RunError(f"{SCHEME}{dataset.repo}: {name} has {size_bytes:,} bytes; that is no dataset of this kind")
         if name in dataset.sizes:
+            (folder / name).parent.mkdir(exist_ok=True)
             dataset.fetch(name, folder / name)
     shards = [path for path in dataset.sizes if path.endswith(".tar") and ".." not in PurePosixPath(path).parts]
     for shard in shards:

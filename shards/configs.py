@@ -16,9 +16,13 @@ from pathlib import Path
 import datasets
 
 from open_sora_dataset import features, member_names
+from shards.links import CONFIG as LINKS
+from shards.links import Links, links_features
 from shards.manifest import Manifest, ShardEntry
+from shards.read_links import links_of
 
-DEFAULT, LINKS = "default", "links"
+DEFAULT = "default"
+NO_LINKS = Links()
 SPLIT = re.compile(r"-(train|validation)-\d+\.tar$")
 
 
@@ -72,15 +76,8 @@ def pattern(path: str) -> str:
     return f"{path.rpartition('-')[0]}-*.tar"
 
 
-def is_links(entry: ShardEntry) -> bool:
-    """Whether its samples are json and captions without the video."""
-    return entry.path.startswith(f"{LINKS}/")
-
-
-def configs(manifest: Manifest) -> list[Config]:
+def configs(manifest: Manifest, links: Links = NO_LINKS) -> list[Config]:
     """All of them, the default first. A name that is taken gets what it names in front: `captions-pexels`."""
-    with_video = [entry for entry in manifest.shards if not is_links(entry)]
-    links = [entry for entry in manifest.shards if is_links(entry)]
     columns = features(manifest.scores, manifest.captioners)
     found: dict[str, Config] = {}
 
@@ -89,16 +86,17 @@ def configs(manifest: Manifest) -> list[Config]:
             name = f"{kind}-{name}"
         found[name] = Config(name, shards, shown, default=not found)
 
-    if with_video:
-        add(DEFAULT, with_video, columns)
-    if links:
-        add(LINKS, links, without(columns, ["mp4"]))
-    for source in sorted({source_of(entry) for entry in with_video}):
-        add(source, [entry for entry in with_video if source_of(entry) == source], columns, "source")
+    if manifest.shards:
+        add(DEFAULT, manifest.shards, columns)
+    if links.shards:
+        add(LINKS, links.shards, links_features(manifest.scores, manifest.captioners))
+    for source in sorted({source_of(entry) for entry in manifest.shards}):
+        add(source, [entry for entry in manifest.shards if source_of(entry) == source], columns, "source")
     texts = member_names(manifest.captioners)[2:]
-    if with_video and len(texts) > 1:
+    if manifest.shards and len(texts) > 1:
         for name, text in zip(manifest.captioners, texts, strict=True):
-            add(name, with_video, without(columns, [other for other in texts if other != text]), "captions")
+            shown = {n: column for n, column in columns.items() if n == text or n not in texts}
+            add(name, manifest.shards, datasets.Features(shown), "captions")
     return list(found.values())
 
 
@@ -106,14 +104,10 @@ def source_of(entry: ShardEntry) -> str:
     return entry.path.split("/")[1]
 
 
-def without(columns: datasets.Features, names: Sequence[str]) -> datasets.Features:
-    return datasets.Features({name: column for name, column in columns.items() if name not in names})
-
-
 def check_card(folder: Path, manifest: Manifest) -> Iterator[str]:
     """What is wrong with the card in `folder`, read as `load_dataset` does: files, columns, counts of each config."""
-    wanted = {config.name: config for config in configs(manifest)}
     try:
+        wanted = {config.name: config for config in configs(manifest, links_of(folder))}
         named = set(datasets.get_dataset_config_names(str(folder)))
         for name in sorted(named ^ wanted.keys()):
             yield f"config {name}: {'is missing' if name in wanted else 'does not follow from the manifest'}"

@@ -16,6 +16,7 @@ from shards.examine import Expected, Found, examine
 from shards.index import Row, arrow_schema, index_schema, read_rows
 from shards.manifest import INDEX_NAME, Manifest, ShardEntry, read_manifest
 from shards.manifest import NAME as MANIFEST_NAME
+from shards.read_links import check_links
 from shards.stream import open_binary
 
 CARD_NAME = "README.md"
@@ -40,6 +41,7 @@ def verify(folder: Path, *, card: bool = True) -> list[Problem]:
         return [Problem(MANIFEST_NAME, str(error))]
     listed = {entry.path for entry in manifest.shards}
     present = {path.relative_to(folder).as_posix() for path in folder.rglob("*.tar")}
+    present = {path for path in present if not path.startswith("links/")}
     problems = [
         *_check_totals(manifest),
         *(Problem(path, "is not listed in the manifest: remove it") for path in sorted(present - listed)),
@@ -53,6 +55,7 @@ def verify(folder: Path, *, card: bool = True) -> list[Problem]:
             found = examine(folder, Expected(entry.path, manifest.scores, manifest.captioners))
             problems += [Problem(entry.path, what) for what in _check_shard(entry, found, keys)]
             problems += _check_rows(folder, entry.path, found.rows) if indexed else []
+    problems += [Problem(path, what) for path, what in check_links(folder, manifest)]
     return problems + (list(_check_card(folder, manifest)) if card else [])
 
 

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 
 from builder.errors import ConfigError, RunError
 from open_sora_dataset import member_names
-from shards.configs import is_links, split_of
+from shards.configs import split_of
 from shards.index import index_schema
 from shards.manifest import INDEX_NAME, Manifest, read_manifest
 from shards.manifest import NAME as MANIFEST_NAME
@@ -58,11 +58,6 @@ class Dataset:
         if captioner not in columns:
             raise ConfigError(f"{self.folder} has no captions named {captioner!r}; there are: {', '.join(columns)}")
         return [columns[captioner]]
-
-    @property
-    def linked(self) -> int:
-        """Clips without their video."""
-        return sum(entry.samples for entry in self.manifest.shards if is_links(entry))
 
 
 def open_dataset(path: Path) -> Dataset:

@@ -72,11 +72,9 @@ def without_places(dataset: Dataset) -> Iterator[pa.RecordBatch]:
 
 
 def export_annotations(dataset: Dataset, form: str, out: Path, texts: list[str], videos: Path | None) -> str:
-    if dataset.linked:
-        raise RunError(
-            f"{dataset.folder} has {dataset.linked} clips without their video; "
-            f"run first: osd-build rehydrate {dataset.folder} --videos FOLDER"
-        )
+    if not dataset.manifest.shards:
+        advice = f"run first: osd-build rehydrate {dataset.folder} --videos FOLDER"
+        raise RunError(f"{dataset.folder} holds no video, but links; {advice}")
     folder = (videos or out / VIDEOS).resolve()
     if form != ABSOLUTE and (UNREADABLE.search(str(out.resolve())) or UNREADABLE.search(str(folder))):
         raise ConfigError(f"a path with a comma or at its ends a space cannot stand in {DATA}; choose another --out")
