@@ -13,7 +13,7 @@ try:
 except ImportError:  # the base install is the loader alone
     sys.exit("osd-build needs the extra `build`; run: pip install 'open-sora-dataset[build]'")
 
-from builder.datasets import datasets
+from builder.finished_datasets import datasets
 from builder.single_files import files
 
 HELP = "From openly licensed video to captioned, verified WebDataset shards."
