@@ -33,12 +33,13 @@ class Cutter:
     def cut(self, linked: Linked, source: Path, target: Path) -> Sample:
         """Raises ItemError for a clip that this source does not give."""
         facts = self._cut(linked.metadata, source, target)
-        self.same += sha256_of(target) == linked.mp4_sha256
+        if sha256_of(target) == linked.mp4_sha256:
+            self.same += 1
+            return Sample(linked.key, linked.metadata, target, linked.captions)
         made = {name: getattr(facts, name) for name in MADE}
         ways = {"cut": facts.method, "cut_settings": facts.settings}
-        return Sample(
-            linked.key, {**linked.metadata, **made, **ways, **lost(linked.metadata, facts)}, target, linked.captions
-        )
+        metadata = {**linked.metadata, **made, **ways, **lost(linked.metadata, facts)}
+        return Sample(linked.key, metadata, target, linked.captions)
 
     def _cut(self, metadata: Mapping[str, Any], source: Path, target: Path) -> "CutFacts":
         from builder.media.again import Frames, cut_again
