@@ -1,6 +1,5 @@
 """Exports are read by what the loaders of Open-Sora-Plan do, and are never half there."""
 
-import csv
 import json
 import os
 import signal
@@ -16,59 +15,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import made_video
 import open_sora_plan_loaders as loaders
 from builder.errors import ConfigError, RunError
 from builder.export.annotations import crop_of, seconds
 from builder.export.export import export
+from cut_dataset import make_dataset
 from made_video import Made
-from shards.index import index_row, write_index
-from shards.manifest import Header, ShardEntry, build_manifest
-from shards.write import Sample, write_shard
-from small_dataset import CAPTIONERS, REPOSITORY, make_metadata, write_small_dataset
+from small_dataset import REPOSITORY, write_small_dataset
 
-CROP = ("text.s_x", "text.e_x", "text.s_y", "text.e_y", "aesthetic.mean")
 NTSC = {"rate": 24000, "pts": range(0, 200 * 1001, 1001)}
 SIZE = (96, 64)
-HOSTILE = [
-    "x\n---",
-    '=HYPERLINK("http://x","y")',
-    'a "b", c\r\nd',
-    "\u2028\x85\x1b[31m",
-    "\N{SNOWMAN}{{}}<script>",
-    "",
-    "\x00",
-]
-
-
-def make_dataset(folder: Path, clips: dict[str, dict[str, Any]]) -> Path:
-    """Clips by key: `made` is its video, `split` its side, the rest goes into its metadata."""
-    entries, rows = [], []
-    for split in ("train", "validation"):
-        samples = []
-        for key, clip in clips.items():
-            if clip.get("split", "train") == split:
-                made = clip["made"]
-                path = made_video.write(folder.parent / f"{key}.mp4", made)
-                fps = 24000 / 1001 if made.rate == 24000 else float(made.rate)
-                known = {"frames": made.frames, "fps": fps, "duration_s": made.frames / fps}
-                shape = dict(zip(("width", "height"), made.size, strict=True))
-                more = {name: value for name, value in clip.items() if name not in ("made", "split", "texts")}
-                metadata = {**make_metadata(key), **known, **shape, "scores": dict.fromkeys(CROP, 0.0), **more}
-                texts = clip.get("texts") or [f"First of {key}.", f"Second of {key}."]
-                samples.append(Sample(key, metadata, path, dict(zip(CAPTIONERS, texts, strict=True))))
-        if samples:
-            name = f"data/pexels/r0001/pexels-{split}-000000.tar"
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            written = write_shard(folder / name, samples)
-            entries.append(ShardEntry(name, len(samples), written.size_bytes, written.sha256))
-            for sample in samples:
-                members = [member for member in written.members if member.key == sample.key]
-                rows.append(index_row(name, sample.metadata, sample.captions, members))
-    sha256 = write_index(folder / "index.parquet", rows, CROP, CAPTIONERS)
-    manifest = build_manifest(folder, Header("clips", "test 1", CROP, CAPTIONERS), entries, sha256)
-    (folder / "manifest.json").write_text(manifest.to_json())
-    return folder
 
 
 @pytest.fixture(scope="module")
@@ -237,34 +193,6 @@ def test_an_index_that_points_elsewhere_is_refused(tmp_path: Path, column: str, 
         export_annotations(dataset, "open-sora-plan-v1.1", tmp_path / "out", ["txt"], None)
     assert {path.suffix for path in tmp_path.rglob("*") if path.is_file()} >= {".mp4"}
     assert not list(tmp_path.parent.glob("up*"))
-
-
-# -- tables
-@pytest.mark.parametrize("form", ["parquet", "csv", "jsonl"])
-def test_tables_give_back_every_text(tmp_path: Path, form: str) -> None:
-    clips = {
-        f"a{n}-000": {"made": Made(frames=2, size=(32, 32)), "title": text, "author": text, "texts": [text, text]}
-        for n, text in enumerate(HOSTILE)
-    }
-    folder = make_dataset(tmp_path / "dataset", clips)
-    export(folder, form, tmp_path / "out")
-    path = tmp_path / f"out/clips.{form}"
-    if form == "parquet":
-        rows = pq.read_table(path).to_pylist()
-    elif form == "csv":
-        with path.open(encoding="utf-8", newline="") as file:
-            rows = list(csv.DictReader(file))
-    else:
-        rows = [json.loads(line) for line in path.read_text().splitlines()]
-    wanted = pq.read_table(folder / "index.parquet").to_pylist()
-    assert [row["title"] for row in rows] == HOSTILE
-    for row, known in zip(rows, wanted, strict=True):
-        assert row["split"] == "train"
-        shown = {name: value for name, value in row.items() if name != "split"}
-        assert shown == {name: str(known[name]) if form == "csv" else known[name] for name in shown}
-    assert set(wanted[0]) - set(rows[0]) == {
-        f"{member}_{what}" for member in ("json", "mp4", "txt", "llava.txt") for what in ("offset", "size")
-    }
 
 
 @pytest.mark.parametrize(
