@@ -98,7 +98,8 @@ def shown(value: Any) -> str:
 
 def limits(run: Run) -> Iterator[str]:
     stages = [stage for _, stage in run.stages]
-    yield NO_SOUND
+    if not any(getattr(stage, "audio", "") == "copy" for stage in stages):
+        yield NO_SOUND
     for stage in stages:
         if isinstance(stage, Detector):
             yield f"Clips were told apart by the detector `{stage.plugin}`; a clip may still hold a boundary it missed."

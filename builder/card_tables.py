@@ -81,8 +81,9 @@ class CardTables:
 
 
 def terms(index: pl.LazyFrame) -> list[Terms]:
+    named = pl.col("author").filter(pl.col("author") != "")
     groups = index.group_by("source", "license", "license_url").agg(
-        clips=pl.len(), duration_s=pl.col("duration_s").sum(), authors=pl.col("author").n_unique()
+        clips=pl.len(), duration_s=pl.col("duration_s").sum(), authors=named.n_unique()
     )
     return [
         Terms(source, license_of(name, url), name, url, clips, duration_s, authors)

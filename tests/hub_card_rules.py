@@ -46,7 +46,8 @@ def _fields(fields: dict[str, Any]) -> list[str]:
 def _configs(fields: dict[str, Any]) -> list[str]:
     configs = fields.get("configs", [])
     names = [config.get("config_name") for config in configs]
-    infos = [info.get("config_name") for info in fields.get("dataset_info", [])]
+    told = fields.get("dataset_info", [])
+    infos = [info.get("config_name") for info in ([told] if isinstance(told, dict) else told)]
     found = []
     if len(set(names)) != len(names) or not all(isinstance(name, str) for name in names):
         found.append('"configs": names must be texts, each given once')

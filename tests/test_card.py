@@ -58,8 +58,8 @@ def test_body_says_what_a_reader_needs(dataset: SmallDataset) -> None:
     assert lines[1].startswith("Captions named \\`describe\\` are composed from measurements by rule")
     for line in (
         "| judge | 8 | 5 | 3 | 0 |",
-        "| motion\\_flow | 8 | 8 | 8.2 | 9 |",
-        "| nasa | CC-BY-4.0 (<https://licenses.example/by/4.0>) | 2 | 0.5 s | 2 |",
+        "| motion\\_flow | 8.2 | 8 | 8 | 8 | 8 | 8 | 9 | 9 |",
+        "| nasa | CC-BY-4.0 (<https://licenses.example/by/4.0>) | 2 | 0h 00m 00s | 2 | yes | no | yes | yes |",
         "- text.area &lt;= 0.01",
         "- llava: llava-7b, revision abc123. Prompt: Describe.",
     ):
