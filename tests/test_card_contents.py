@@ -203,7 +203,6 @@ def test_bars_below_one_percent_are_counted_only(tmp_path: Path) -> None:
 
 
 def test_many_authors_are_not_all_named(tmp_path: Path) -> None:
-    made = Made(frames=2, size=(32, 32))
     clips = {
         f"a{n:03}-000": {
             "made": Made(frames=2, size=(32, 32)),
