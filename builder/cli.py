@@ -172,9 +172,11 @@ def stats(path: Annotated[Path, typer.Argument(help="A run folder.")], as_json: 
 @app.command()
 def verify(dataset: AddressArg) -> None:
     """Prove that a dataset is whole: hashes, schema, members, counts."""
-    from builder.published import verify_dataset as check
+    from builder.published import dataset_folder
+    from shards.verify import verify as check
 
-    problems = check(dataset)
+    with dataset_folder(dataset) as folder:
+        problems = check(folder)
     for problem in problems:
         typer.echo(f"{problem.path}: {problem.what}", err=True)
     if any(problem.path == "manifest.json" for problem in problems) and Path(dataset, "dataset").is_dir():

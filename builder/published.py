@@ -20,7 +20,7 @@ from builder.errors import ConfigError, RunError
 from shards.links import NAME as LINKS_NAME
 from shards.manifest import INDEX_NAME
 from shards.manifest import NAME as MANIFEST_NAME
-from shards.verify import CARD_NAME, Problem, verify
+from shards.verify import CARD_NAME
 
 SCHEME = "hf://"
 ADDRESS = re.compile(r"hf://(?:datasets/)?([\w.-]+/[\w.-]+?)(?:@([\w./-]+))?/?", re.ASCII)
@@ -94,18 +94,19 @@ def published(address: str) -> Published:
     return Published(repo, commit, {entry.path: entry.size for entry in tree if isinstance(entry, RepoFile)})
 
 
-def verify_dataset(address: str, **options: Any) -> list[Problem]:
-    """What is wrong with a dataset folder or one on the Hub; `options` as of `shards.verify.verify`.
+@contextmanager
+def dataset_folder(address: str) -> Iterator[Path]:
+    """A dataset folder as it is; of one on the Hub, a folder that reads as if it were downloaded. Nothing is kept.
 
     Raises:
-        ConfigError: the address names neither.
-        RunError: the Hub cannot be read.
+        ConfigError: the address names none.
+        RunError: the Hub cannot be read, now or while the folder is in use.
     """
     if not is_published(address):
-        return verify(Path(address), **options)
+        yield Path(address)
+        return
     with reading_plainly(address), TemporaryDirectory(prefix="osd-build-") as temporary:
-        dataset = published(address)
-        return verify(mirror(dataset, Path(temporary)), **options)
+        yield mirror(published(address), Path(temporary))
 
 
 def mirror(dataset: Published, folder: Path) -> Path:

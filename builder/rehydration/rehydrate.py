@@ -11,13 +11,12 @@ import json
 import re
 import tarfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from builder.errors import ConfigError, ItemError, RunError
-from builder.published import is_published, mirror, published, reading_plainly
+from builder.published import dataset_folder, is_published
 from builder.rehydration.clips import Cutter, scratch_context
 from builder.rehydration.library import Library, Video
 from builder.rehydration.listing import finish
@@ -80,17 +79,11 @@ def rehydrate(dataset: str, videos: Path | None, out: Path | None, limits: Limit
     if videos is None and limits is None:
         raise ConfigError("say where the source videos are (--videos FOLDER), or that they may be fetched (--fetch)")
     library = Library(videos) if videos else None
-    with ExitStack() as stack:
-        if is_published(dataset):
-            stack.enter_context(reading_plainly(dataset))
-            temporary = stack.enter_context(TemporaryDirectory(prefix="osd-build-"))
-            folder = mirror(published(dataset), Path(temporary))
-        else:
-            folder = Path(dataset)
+    with dataset_folder(dataset) as folder:
         origin = open_origin(dataset, folder)
         storage = claim(out or default_out(dataset), folder)
-        sources = stack.enter_context(Sources(library, limits, storage.path(f"{OWN}/videos")))
-        return Rehydration(origin, storage, sources).run()
+        with Sources(library, limits, storage.path(f"{OWN}/videos")) as sources:
+            return Rehydration(origin, storage, sources).run()
 
 
 def open_origin(dataset: str, folder: Path) -> Origin:
