@@ -154,7 +154,7 @@ def test_links_beside_videos_and_alone(tmp_path: Path) -> None:
     made = write_links_dataset(tmp_path)
     alone = DatasetCard((made.folder / "README.md").read_text())
     assert [(c["config_name"], c.get("default")) for c in alone.data["configs"]] == [("links", True)]
-    assert "No video is here" in alone.text
+    assert "holds no video" in alone.text
     assert 'sample["mp4"]' not in alone.text
     rows = datasets.load_dataset(str(made.folder), split="train", streaming=True)
     assert len(list(rows)) == 5
