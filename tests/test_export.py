@@ -203,6 +203,7 @@ def test_an_index_that_points_elsewhere_is_refused(tmp_path: Path, column: str, 
         (("open-sora-plan-v1.1", "a,b", {}), "a path with a comma"),
         (("open-sora-plan-v1.1", "x_resize_1080p", {}), "may delete files below"),
         (("csv", "file", {}), "is a file; name a folder"),
+        (("csv", "file/below", {}), "cannot be made (Not a directory)"),
     ],
 )
 def test_what_cannot_be(dataset: Path, tmp_path: Path, asked: tuple[str, str, dict[str, Any]], says: str) -> None:

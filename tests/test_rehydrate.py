@@ -200,6 +200,8 @@ def test_another_folder_is_not_taken(dataset: LinksDataset, tmp_path: Path) -> N
 def test_options_that_do_not_fit(dataset: LinksDataset, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="--videos FOLDER"):
         rehydrate(str(dataset.folder), None, tmp_path / "out", None)
+    with pytest.raises(ConfigError, match="which is only read"):
+        rehydrate(str(dataset.folder), dataset.videos, dataset.videos / "pexels/out", None)
     with pytest.raises(ConfigError, match="is no folder"):
         rehydrate(str(dataset.folder), tmp_path / "nowhere", tmp_path / "out", None)
     with pytest.raises(RunError, match="has no links"):

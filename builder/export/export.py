@@ -20,7 +20,7 @@ from builder.export.annotations import ITEMS
 from builder.export.clips import Dataset, open_dataset
 from builder.export.files import TABLES, JsonLists, check_new, new_file
 from builder.export.videos import Extraction, check_there, name_of
-from builder.storage import Storage
+from builder.storage import make_output
 
 FORMATS = (*ITEMS, *TABLES)
 VIDEOS, DATA = "videos", "data.txt"
@@ -44,9 +44,8 @@ def export(path: Path, form: str, out: Path, captioner: str = "", videos: Path |
     if form not in FORMATS:
         raise ConfigError(f"there is no format {form!r}; there are: {', '.join(FORMATS)}")
     if str(path).startswith("hf:"):
-        raise ConfigError(
-            "only a dataset on this machine can be exported; run: hf download OWNER/NAME --repo-type dataset"
-        )
+        advice = "hf download OWNER/NAME --repo-type dataset --local-dir FOLDER"
+        raise ConfigError(f"only a dataset on this machine can be exported; run first: {advice}")
     dataset = open_dataset(path)
     if form in TABLES:
         if captioner or videos:
@@ -58,8 +57,7 @@ def export(path: Path, form: str, out: Path, captioner: str = "", videos: Path |
 def export_table(dataset: Dataset, form: str, out: Path) -> str:
     name = f"clips.{form}"
     check_new(out, [name])
-    out.mkdir(parents=True, exist_ok=True)
-    with new_file(Storage(out), name) as temporary:
+    with new_file(make_output(out), name) as temporary:
         count = TABLES[form](temporary, without_places(dataset))
     tidy(out)
     return f"wrote {count} clips to {out / name}"
@@ -81,8 +79,7 @@ def export_annotations(dataset: Dataset, form: str, out: Path, texts: list[str],
     if DELETED in str(folder):
         raise ConfigError(f"the loader of v1.1.0 may delete files below {folder} for its name; choose another folder")
     check_new(out, [*LISTS] if form == ABSOLUTE else [DATA])  # the file that appears last
-    out.mkdir(parents=True, exist_ok=True)
-    storage = Storage(out)
+    storage = make_output(out)
     storage.sweep()
     item = ITEMS[form]
     extraction = Extraction(dataset, storage, VIDEOS) if videos is None else None

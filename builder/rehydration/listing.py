@@ -1,6 +1,7 @@
 """Index, manifest, card and loader of a rehydrated dataset, from its shards alone."""
 
-from collections.abc import Iterator, Sequence
+import dataclasses
+from collections.abc import Iterator, Mapping
 from importlib.metadata import version
 
 from builder.card import CaptionerFacts, CardFacts, captions_are, render
@@ -18,8 +19,8 @@ PRIVATE = (
 )
 
 
-def finish(storage: Storage, origin: Manifest, shards: Sequence[str]) -> None:
-    """Write everything but the shards; the manifest last.
+def finish(storage: Storage, origin: Manifest, shards: Mapping[str, ShardEntry]) -> None:
+    """Write everything but the shards; the manifest last. `shards` says of each what it was made from.
 
     Raises:
         RunError: a shard is not as it was written.
@@ -32,7 +33,8 @@ def finish(storage: Storage, origin: Manifest, shards: Sequence[str]) -> None:
             found = examine(storage.root, Expected(shard, origin.scores, origin.captioners))
             if found.problems:
                 raise RunError(f"{storage.path(shard)}: {found.problems[0]}; remove it, then run the same again")
-            entries.append(ShardEntry(shard, len(found.rows), found.size_bytes, found.sha256, redistributable=False))
+            own = dataclasses.replace(shards[shard], path=shard, samples=len(found.rows), redistributable=False)
+            entries.append(dataclasses.replace(own, size_bytes=found.size_bytes, sha256=found.sha256))
             captioners.extend(() if captioners else captioners_of(origin, found.rows[0]))
             yield from found.rows
 

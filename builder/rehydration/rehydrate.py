@@ -21,7 +21,7 @@ from builder.rehydration.clips import Cutter, scratch_context
 from builder.rehydration.library import Library, Video
 from builder.rehydration.listing import finish
 from builder.rehydration.sources import Lacking, Sources
-from builder.storage import Storage
+from builder.storage import Storage, make_output
 from builder.web.limits import Limits
 from shards.examine import Expected, examine
 from shards.index import Row
@@ -79,9 +79,12 @@ def rehydrate(dataset: str, videos: Path | None, out: Path | None, limits: Limit
     if videos is None and limits is None:
         raise ConfigError("say where the source videos are (--videos FOLDER), or that they may be fetched (--fetch)")
     library = Library(videos) if videos else None
+    target = out or default_out(dataset)
+    if videos and videos.resolve() in (target.resolve(), *target.resolve().parents):
+        raise ConfigError(f"{target} lies in {videos}, which is only read; choose another --out")
     with dataset_folder(dataset) as folder:
         origin = open_origin(dataset, folder)
-        storage = claim(out or default_out(dataset), folder)
+        storage = claim(target, folder)
         with Sources(library, limits, storage.path(f"{OWN}/videos")) as sources:
             return Rehydration(origin, storage, sources).run()
 
@@ -113,7 +116,7 @@ def claim(out: Path, folder: Path) -> Storage:
     free = not out.exists() or (out.is_dir() and not any(out.iterdir()))
     if not free and (not storage.exists(note) or storage.read(note) != listing):
         raise ConfigError(f"{out} holds something else; nothing is overwritten: choose another --out")
-    storage.sweep()
+    make_output(out).sweep()
     storage.write(note, listing)
     return storage
 
@@ -143,7 +146,7 @@ class Rehydration:
         outcome.made = outcome.clips - sum(outcome.reasons.values())
         if not outcome.made:
             raise RunError("\n".join(["no clip got its video", *outcome.told()[1:]]))
-        finish(self.storage, self.origin.manifest, [shard_of(entry) for entry in self.origin.shards])
+        finish(self.storage, self.origin.manifest, {shard_of(entry): entry for entry in self.origin.shards})
         with suppress(OSError):
             self.sources.kept.rmdir()
         return outcome
