@@ -128,8 +128,9 @@ def _differences(folder: Path, builder: datasets.DatasetBuilder, wanted: Config,
         yield f"its version is not {manifest.format_version}.0.0"
     promised = {name: split.num_examples for name, split in (builder.info.splits or {}).items()}
     held = {name: sum(entry.samples for entry in entries) for name, entries in wanted.splits.items()}
-    if promised != held:
-        yield f"promises {promised} samples, the manifest has {held}"
+    for split in sorted({*promised, *held}):
+        if promised.get(split) != held.get(split):
+            yield f"promises {promised.get(split, 0)} samples of {split}, the manifest has {held.get(split, 0)}"
     root, listed = folder.resolve(), builder.config.data_files
     files = {split: {Path(f).resolve().relative_to(root).as_posix() for f in listed[split]} for split in listed}
     if files != {split: {entry.path for entry in entries} for split, entries in wanted.splits.items()}:

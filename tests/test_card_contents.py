@@ -170,7 +170,7 @@ def test_links_beside_videos_and_alone(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("wrong", "right", "says"),
     [
-        ("num_examples: 2", "num_examples: 3", "config nasa: promises {'train': 3} samples"),
+        ("num_examples: 2", "num_examples: 3", "config nasa: promises 3 samples of train, the manifest has 2"),
         ("nasa-train-*.tar", "nas-train-*.tar", "config default: it does not list exactly the shards"),
         ("version: 1.0.0", "version: 2.0.0", "config default: its version is not 1.0.0"),
         ("dtype: float64", "dtype: int64", "config default: its features are not those of the manifest"),
