@@ -121,7 +121,9 @@ def mirror(dataset: Published, folder: Path) -> Path:
         if name in dataset.sizes:
             (folder / name).parent.mkdir(exist_ok=True)
             dataset.fetch(name, folder / name)
-    shards = [path for path in dataset.sizes if path.endswith(".tar") and ".." not in PurePosixPath(path).parts]
+    shards = [
+        path for path in dataset.sizes if path.endswith(".tar") and not {"..", "/"} & {*PurePosixPath(path).parts}
+    ]
     for shard in shards:
         (folder / shard).parent.mkdir(parents=True, exist_ok=True)
         (folder / shard).touch()

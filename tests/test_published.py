@@ -83,6 +83,7 @@ def test_one_flipped_bit_is_named(hub: HubServer, client: HubClient) -> None:
         ("manifest.json", None, "manifest.json: "),
         ("index.parquet", b"none", "index.parquet: cannot be read"),
         ("../../outside.tar", b"x", "verified"),
+        ("/tmp/osd-outside.tar", b"x", "verified"),
     ],
 )
 def test_what_is_missing_strange_or_broken(
