@@ -4,34 +4,27 @@ Titles, names and prompts come from anywhere: in the YAML they are quoted by its
 they are one line with every character of meaning escaped. Same dataset, same card.
 """
 
-import html
 import re
 import sysconfig
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import datasets
 import jinja2
-import polars as pl
 from datasets.utils.metadata import MetadataConfigs
 from huggingface_hub import DatasetCardData
 
-from builder.figures import as_count, as_duration, as_number, as_size, one_line
-from open_sora_dataset import features
-from shards.manifest import INDEX_NAME, Manifest, ShardEntry
+from builder.card_tables import CardTables, as_bar, as_share
+from builder.escaping import as_link, as_text
+from builder.figures import as_count, as_number, as_size, one_line
+from builder.licenses import license_of
+from builder.report.stats import as_duration
+from shards.configs import NO_LINKS, Config, configs
+from shards.links import Links
+from shards.manifest import INDEX_NAME, Manifest
 
 TEMPLATE = "dataset_card.md"
-MEASURED = {
-    "duration_s": "seconds",
-    "frames": "frames",
-    "fps": "frames/s",
-    "width": "width",
-    "height": "height",
-}
-SPECIAL = re.compile(r"([\\`*_\[\]|~#$])")  # $ begins a formula on the Hub
-LIST_MARK = re.compile(r"^(\d*)([-+=.)])")
 HUB_LICENSES = {  # the SPDX ids that the Hub lists, in its lower case
     *("cc0-1.0", "cc-by-2.0", "cc-by-2.5", "cc-by-3.0", "cc-by-4.0", "cc-by-sa-3.0", "cc-by-sa-4.0"),
     *("cc-by-nc-2.0", "cc-by-nc-3.0", "cc-by-nc-4.0", "cc-by-nd-4.0", "cc-by-nc-nd-3.0", "cc-by-nc-nd-4.0"),
@@ -52,17 +45,28 @@ class FunnelStep:
 
 @dataclass(frozen=True)
 class CaptionerFacts:
+    """`rule_based`: put together from measurements, by no language model."""
+
     name: str
     model: str
     revision: str = ""
     prompt: str = ""
+    rule_based: bool = False
+
+
+@dataclass(frozen=True)
+class StageFacts:
+    """How one stage was set, as texts by name of the setting."""
+
+    stage: str
+    settings: Mapping[str, str]
 
 
 @dataclass(frozen=True)
 class CardFacts:
     """What only the run knows. `captions_are` says in a sentence how the captions came about, which a reader
     must know before anything else. `filters` are the conditions as the user wrote them, `repo_id` may also be
-    a folder."""
+    a folder. `languages` are codes of those that captions are in; `contact` says how to reach the publisher."""
 
     pretty_name: str
     repo_id: str
@@ -70,21 +74,30 @@ class CardFacts:
     funnel: Sequence[FunnelStep]
     filters: Sequence[str]
     captioners: Sequence[CaptionerFacts]
+    settings: Sequence[StageFacts] = ()
+    languages: Sequence[str] = ("en",)
+    contact: str = ""
+    limits: Sequence[str] = ()
 
 
-def render(folder: Path, manifest: Manifest, facts: CardFacts) -> str:
-    """The text of README.md for the dataset in `folder`, whose index is read for statistics."""
-    index = pl.scan_parquet(folder / INDEX_NAME)
+def render(folder: Path, manifest: Manifest, facts: CardFacts, links: Links = NO_LINKS) -> str:
+    """The text of README.md for the dataset in `folder`, whose index is read for statistics.
+
+    Where there are `links` alone (no shards), index, totals and licences are those of the links.
+    """
+    wanted = configs(manifest, links)
     environment = jinja2.Environment(undefined=jinja2.StrictUndefined, keep_trailing_newline=True)
     environment.filters |= FILTERS
-    return environment.from_string(template_path().read_text(encoding="utf-8")).render(
-        front_matter=front_matter(manifest, facts),
+    text = environment.from_string(template_path().read_text(encoding="utf-8")).render(
+        front_matter=front_matter(manifest, facts, wanted),
         facts=facts,
         manifest=manifest,
         totals=manifest.totals,
-        statistics=statistics(index),
-        origins=origins(index),
+        configs=wanted,
+        links=links.samples,
+        tables=CardTables.of(folder / INDEX_NAME, manifest.captioners),
     )
+    return re.sub(r"\n{3,}", "\n\n", text)  # what is left of parts that do not apply
 
 
 def template_path() -> Path:
@@ -93,64 +106,54 @@ def template_path() -> Path:
     return checkout if checkout.is_file() else Path(sysconfig.get_path("data"), "share/open-sora-dataset", TEMPLATE)
 
 
-def front_matter(manifest: Manifest, facts: CardFacts) -> str:
+def captions_are(captioners: Sequence[CaptionerFacts]) -> str:
+    """The card's first sentence: who wrote the captions; those composed by rule are named as such."""
+    composed = [f"`{c.name}`" for c in captioners if c.rule_based]
+    written = [f"`{c.name}` by {c.model}" for c in captioners if not c.rule_based]
+    told = []
+    if composed:
+        rest = "" if written else "; no vision-language model wrote them"
+        told.append(f"Captions named {' and '.join(composed)} are composed by rule from what was measured{rest}.")
+    if written:
+        told.append(f"{'Others' if composed else 'The captions'} were written by models: {', '.join(written)}.")
+    return " ".join(told)
+
+
+def front_matter(manifest: Manifest, facts: CardFacts, wanted: Sequence[Config]) -> str:
     """The YAML, without its fences, that `load_dataset` and the Hub's viewer and search read."""
     data = DatasetCardData(
         license="other",
-        language=["en"],
+        language=list(facts.languages),
         pretty_name=one_line(facts.pretty_name),
         task_categories=["text-to-video"],
         size_categories=[size_category(manifest.totals.samples)],
-        tags=["webdataset", "video"],
+        tags=["webdataset", "video", "video-captions"],
     )
     for name, value in license_fields(manifest.licenses).items():
         data[name] = value
-    shards = configs(manifest)
-    MetadataConfigs({name: config(name, manifest, shards[name]) for name in shards}).to_dataset_card_data(data)
-    infos = {name: dataset_info(name, manifest, shards[name]) for name in shards}
+    written = {}
+    for config in wanted:
+        files = [{"split": split, "path": paths} for split, paths in config.patterns.items()]
+        default = {"default": True} if config.default else {}
+        written[config.name] = {"data_files": files, "version": f"{manifest.format_version}.0.0", **default}
+    MetadataConfigs(written).to_dataset_card_data(data)
+    infos = {config.name: config.info() for config in wanted}
     datasets.info.DatasetInfosDict(infos).to_dataset_card_data(data)
     return str(data.to_yaml())
 
 
-def configs(manifest: Manifest) -> dict[str, list[ShardEntry]]:
-    """The shards of `default`, which is everything, and of every source where there are several."""
-    by_source: dict[str, list[ShardEntry]] = {}
-    for entry in manifest.shards:
-        by_source.setdefault(entry.path.split("/")[1], []).append(entry)
-    by_source = by_source if len(by_source) > 1 else {}
-    return {**by_source, "default": list(manifest.shards)}
-
-
-def config(name: str, manifest: Manifest, shards: Sequence[ShardEntry]) -> dict[str, Any]:
-    # Every folder by name instead of data/**: shards uploaded for a later card must not be seen before it is.
-    folders = sorted({entry.path.rpartition("/")[0] for entry in shards})
-    files = [{"split": "train", "path": [f"{folder}/*.tar" for folder in folders]}]
-    default = {"default": True} if name == "default" else {}
-    return {"data_files": files, "version": f"{manifest.format_version}.0.0", **default}
-
-
-def dataset_info(name: str, manifest: Manifest, shards: Sequence[ShardEntry]) -> datasets.DatasetInfo:
-    """Counts and columns. `load_dataset` insists on num_examples; sizes in bytes are those of the shards."""
-    samples, size_bytes = sum(e.samples for e in shards), sum(e.size_bytes for e in shards)
-    train = datasets.SplitInfo(name="train", num_bytes=size_bytes, num_examples=samples)
-    return datasets.DatasetInfo(
-        config_name=name,
-        features=features(manifest.scores, manifest.captioners),
-        splits=datasets.SplitDict({"train": train}),
-        download_size=size_bytes,
-        dataset_size=size_bytes,
-    )
-
-
 def license_fields(licenses: Mapping[str, int]) -> dict[str, str]:
-    """The Hub's `license`: one of its ids, or `other` with a name."""
+    """The Hub's `license`: one of its ids, or `other` with a name, and a link to the terms where they are known."""
     if len(licenses) != 1:
         return {"license": "other", "license_name": "mixed"}
     name = next(iter(licenses))
     if name.lower() in HUB_LICENSES:
         return {"license": name.lower()}
     slug = re.sub(r"[^a-z0-9.]+", "-", name.lower()).strip("-")
-    return {"license": "other", "license_name": slug} if slug else {"license": "unknown"}
+    if not slug:
+        return {"license": "unknown"}
+    url = license_of(name).url
+    return {"license": "other", "license_name": slug, **({"license_link": url} if url else {})}
 
 
 def size_category(samples: int) -> str:
@@ -162,41 +165,6 @@ def size_category(samples: int) -> str:
     return f"{bounds[power - 1]}<n<{bounds[power]}" if power < len(bounds) else "n>1T"
 
 
-def statistics(index: pl.LazyFrame) -> list[dict[str, Any]]:
-    """Least, median, mean and most of what was measured, of the captions' lengths, and of every score."""
-    scores = [name for name in index.collect_schema().names() if name.startswith("score_")]
-    columns = {column: pl.col(column) for column in [*MEASURED, *scores]}
-    columns["words"] = pl.col("txt").str.split(" ").list.len()
-    rows = []
-    for name, column in columns.items():
-        wanted = {
-            "least": column.min(),
-            "median": column.median(),
-            "mean": column.mean(),
-            "most": column.max(),
-        }
-        label = {**MEASURED, "words": "words of the caption"}.get(name, name.removeprefix("score_"))
-        rows.append({"name": label, **index.select(**wanted).collect().row(0, named=True)})
-    return rows
-
-
-def origins(index: pl.LazyFrame) -> list[dict[str, Any]]:
-    groups = index.group_by("source", "license", "license_url").agg(
-        clips=pl.len(), duration_s=pl.col("duration_s").sum(), authors=pl.col("author").n_unique()
-    )
-    return groups.sort("source", "license", "license_url").collect().to_dicts()
-
-
-def as_text(text: str) -> str:
-    """Markdown that shows exactly this text, on one line, in a table too."""
-    escaped = SPECIAL.sub(r"\\\1", html.escape(one_line(text), quote=False))
-    return LIST_MARK.sub(r"\1\\\2", escaped)
-
-
-def as_link(url: str) -> str:
-    return f"<{url}>" if re.fullmatch(r"https?://[!-~]+", url) and not set(url) & set("<>|\\`") else as_text(url)
-
-
 FILTERS = {
     "text": as_text,
     "link": as_link,
@@ -204,4 +172,6 @@ FILTERS = {
     "number": as_number,
     "duration": as_duration,
     "size": as_size,
+    "share": as_share,
+    "bar": as_bar,
 }

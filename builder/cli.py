@@ -14,11 +14,13 @@ try:
 except ImportError:  # the base install is the loader alone
     sys.exit("osd-build needs the extra `build`; run: pip install 'open-sora-dataset[build]'")
 
+from builder.finished_datasets import datasets
 from builder.single_files import files
 
 HELP = "From openly licensed video to captioned, verified WebDataset shards."
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=HELP)
 app.add_typer(files)
+app.add_typer(datasets)
 
 RunArg = Annotated[Path, typer.Argument(metavar="RUN", help="The run folder, which holds build.toml.")]
 SetOpt = Annotated[
@@ -26,6 +28,7 @@ SetOpt = Annotated[
     typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Override one setting of build.toml."),
 ]
 FolderArg = Annotated[Path, typer.Argument(metavar="DATASET", help="A dataset folder.")]
+AddressArg = Annotated[str, typer.Argument(metavar="DATASET", help="A dataset folder, or hf://OWNER/NAME[@REVISION].")]
 JsonOpt = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 LimitOpt = Annotated[int, typer.Option(min=0, help="At most that many videos of each source; 0: all.")]
 PrivateOpt = Annotated[
@@ -210,15 +213,17 @@ def stats(path: Annotated[Path, typer.Argument(help="A run folder.")], as_json: 
 
 
 @app.command()
-def verify(dataset: FolderArg) -> None:
-    """Prove that a dataset folder is whole: hashes, schema, members, counts."""
+def verify(dataset: AddressArg) -> None:
+    """Prove that a dataset is whole: hashes, schema, members, counts."""
+    from builder.published import dataset_folder
     from shards.verify import verify as check
 
-    problems = check(dataset)
+    with dataset_folder(dataset) as folder:
+        problems = check(folder)
     for problem in problems:
         typer.echo(f"{problem.path}: {problem.what}", err=True)
-    if any(problem.path == "manifest.json" for problem in problems) and (dataset / "dataset").is_dir():
-        typer.echo(f"{dataset} is a run; its dataset is {dataset / 'dataset'}", err=True)
+    if any(problem.path == "manifest.json" for problem in problems) and Path(dataset, "dataset").is_dir():
+        typer.echo(f"{dataset} is a run; its dataset is {Path(dataset, 'dataset')}", err=True)
     typer.echo(f"{dataset}: {f'problems: {len(problems)}' if problems else 'verified'}")
     raise typer.Exit(1 if problems else 0)
 

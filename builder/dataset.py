@@ -2,24 +2,21 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
-from builder.card import CaptionerFacts, CardFacts, FunnelStep, render
+from builder.card import render
+from builder.card_facts import card_facts
 from builder.errors import RunError
 from builder.pipeline import Run
-from builder.records import Caption, Packed, Planned, Score
-from builder.report.funnel import funnel
-from builder.stages.judge import Judge
+from builder.records import Packed, Planned, Score
 from builder.stages.pack import DATASET
 from builder.table import Table
 from shards.index import Row, index_row, write_index
 from shards.manifest import INDEX_NAME, NAME, Header, ShardEntry, build_manifest
 from shards.write import Member
 
-COMPOSED = "The captions are composed by rule from what was measured in each clip; no vision-language model wrote them."
 LOADER = "open_sora_dataset.py"
 
 
@@ -76,28 +73,6 @@ def index_rows(packed: Table[Packed]) -> Iterator[Row]:
     for row in (row for part in order for row in part.rows()):
         members = [Member(**member) for member in json.loads(row.members)]
         yield index_row(row.shard, json.loads(row.metadata), json.loads(row.captions), members)
-
-
-def card_facts(run: Run, captioners: Sequence[str]) -> CardFacts:
-    steps = [FunnelStep(c.table, c.inputs, c.kept, c.filtered, c.failed) for c in funnel(run)]
-    filters = [text for _, stage in run.stages if isinstance(stage, Judge) for text in stage.written]
-    facts = [captioner_facts(run, name) for name in captioners]
-    written = ", ".join(fact.model for fact in facts if fact.model != "describe")
-    section: Mapping[str, Any] = run.config.section("card")
-    return CardFacts(
-        pretty_name=str(section.get("title", name_of(run))),
-        repo_id=str(section.get("repo", f"OWNER/{name_of(run)}")),
-        captions_are=f"The captions were written by {written}." if written else COMPOSED,
-        funnel=steps,
-        filters=filters,
-        captioners=facts,
-    )
-
-
-def captioner_facts(run: Run, name: str) -> CaptionerFacts:
-    table: Table[Caption] = Table(run.storage, f"caption.{name}", Caption)
-    row = next((row for n in table.parts() for row in table.read(n).rows()), None)
-    return CaptionerFacts(name, row.model, row.revision, row.prompt) if row else CaptionerFacts(name, "none")
 
 
 def loader_source() -> bytes:

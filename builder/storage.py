@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from builder.errors import RunError
+from builder.errors import ConfigError, RunError
 
 CONTENT = re.compile(r"-([0-9a-f]{8})\.parquet$")
 SCRATCH = ".scratch"
@@ -126,6 +126,19 @@ class Storage:
             host, _, rest = name.rpartition("-")[0].rpartition("-")[0].rpartition("-")
             if host == socket.gethostname() and rest.isdigit() and not Path(f"/proc/{rest}").exists():
                 self.remove(f"{SCRATCH}/{name}")
+
+
+def make_output(out: Path) -> Storage:
+    """The folder that `--out` names, made if it is not there.
+
+    Raises:
+        ConfigError: it cannot be made.
+    """
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"--out {out} cannot be made ({error.strerror}); name another folder") from error
+    return Storage(out)
 
 
 def sha256_of(path: Path) -> str:

@@ -8,15 +8,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import datasets
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from open_sora_dataset import features
+from shards.configs import check_card
 from shards.examine import Expected, Found, examine
 from shards.index import Row, arrow_schema, index_schema, read_rows
 from shards.manifest import INDEX_NAME, Manifest, ShardEntry, read_manifest
 from shards.manifest import NAME as MANIFEST_NAME
+from shards.read_links import check_links
 from shards.stream import open_binary
 
 CARD_NAME = "README.md"
@@ -41,6 +41,7 @@ def verify(folder: Path, *, card: bool = True) -> list[Problem]:
         return [Problem(MANIFEST_NAME, str(error))]
     listed = {entry.path for entry in manifest.shards}
     present = {path.relative_to(folder).as_posix() for path in folder.rglob("*.tar")}
+    present = {path for path in present if not path.startswith("links/")}
     problems = [
         *_check_totals(manifest),
         *(Problem(path, "is not listed in the manifest: remove it") for path in sorted(present - listed)),
@@ -54,6 +55,7 @@ def verify(folder: Path, *, card: bool = True) -> list[Problem]:
             found = examine(folder, Expected(entry.path, manifest.scores, manifest.captioners))
             problems += [Problem(entry.path, what) for what in _check_shard(entry, found, keys)]
             problems += _check_rows(folder, entry.path, found.rows) if indexed else []
+    problems += [Problem(path, what) for path, what in check_links(folder, manifest)]
     return problems + (list(_check_card(folder, manifest)) if card else [])
 
 
@@ -110,26 +112,4 @@ def _check_card(folder: Path, manifest: Manifest) -> Iterator[Problem]:
     if not (folder / CARD_NAME).is_file():
         yield Problem(CARD_NAME, "is missing")
         return
-    samples = {entry.path: entry.samples for entry in manifest.shards}
-    try:
-        configs = datasets.get_dataset_config_names(str(folder))
-        builders = {config: datasets.load_dataset_builder(str(folder), config) for config in configs}
-        builders["default"] = everything = datasets.load_dataset_builder(str(folder))
-        for config, builder in builders.items():
-            files = _train_files(folder, builder)
-            if builder.info.features != features(manifest.scores, manifest.captioners):
-                yield Problem(CARD_NAME, f"config {config}: its features are not those of the manifest")
-            if builder.config.version != datasets.Version(f"{manifest.format_version}.0.0"):
-                yield Problem(CARD_NAME, f"config {config}: its version is not {manifest.format_version}.0.0")
-            promised = builder.info.splits["train"].num_examples if builder.info.splits else 0
-            if promised != sum(samples.get(file, 0) for file in files):
-                yield Problem(CARD_NAME, f"config {config}: promises {promised} samples")
-        if _train_files(folder, everything) != samples.keys():
-            yield Problem(CARD_NAME, "its default config does not list exactly the shards of the manifest")
-    except Exception as error:  # whatever stops `load_dataset` here stops every reader
-        yield Problem(CARD_NAME, f"load_dataset cannot use it: {type(error).__name__}: {error}")
-
-
-def _train_files(folder: Path, builder: datasets.DatasetBuilder) -> set[str]:
-    root = folder.resolve()
-    return {Path(file).resolve().relative_to(root).as_posix() for file in builder.config.data_files["train"]}
+    yield from (Problem(CARD_NAME, what) for what in check_card(folder, manifest))

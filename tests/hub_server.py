@@ -17,6 +17,7 @@ from types import TracebackType
 from typing import Any, ClassVar, Self
 from urllib.parse import parse_qs, unquote, urlsplit
 
+from hub_card_rules import errors
 from hub_store import File, Refused, Repository, directory, listing
 
 WRITER, READER = "hf_writerwriterwriter", "hf_readerreaderreader"
@@ -187,7 +188,9 @@ class Handler(BaseHTTPRequestHandler):
         return self.json(answer)
 
     def check_yaml(self) -> None:
-        self.json({"errors": [], "warnings": []})
+        found = errors(json.loads(self.body)["content"])
+        answer = {"errors": [{"message": text} for text in found], "warnings": []}
+        self.send(json.dumps(answer).encode(), 400 if found else 200)
 
     def info(self, name: str, revision: str | None) -> None:
         repository = self.repository(name)

@@ -115,11 +115,16 @@ def stats(path: Path, max_words: int = MAX_WORDS) -> Stats:
     Raises:
         RunError: it is neither, or nothing has been scanned.
     """
-    tables = read_tables(path)
+    found = stats_of(read_tables(path), path, max_words)
+    if not found.sources:
+        raise RunError(f"nothing has been scanned in {path} yet; run: osd-build split {path}")
+    return found
+
+
+def stats_of(tables: Tables, path: Path, max_words: int = MAX_WORDS) -> Stats:
+    """As `stats`, of tables that are read already."""
     counted = tables.clips.group_by("source").agg(clips=pl.len(), ticks=microseconds("duration_s").sum()).collect()
     groups, everything = sources(tables, dict(counted.select("source", "clips").iter_rows()))
-    if not groups:
-        raise RunError(f"nothing has been scanned in {path} yet; run: osd-build split {path}")
     return Stats(
         path=str(path),
         kind=tables.kind,

@@ -5,7 +5,7 @@ videos are told by their ids, and lengths, frames and shapes are those of the cl
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -92,12 +92,16 @@ def of_dataset(path: Path) -> Tables:
     """From index.parquet, and the captioners' names in manifest.json."""
     if not (path / MANIFEST_NAME).is_file():
         raise RunError(f"{path} has no {MANIFEST_NAME}: it is not finished; run: osd-build pack RUN")
-    names = read_manifest(path).captioners
-    index = pl.scan_parquet(path / INDEX_NAME)
+    return of_index(path / INDEX_NAME, read_manifest(path).captioners)
+
+
+def of_index(path: Path, captioners: Sequence[str]) -> Tables:
+    """Of the clips of a dataset whose manifest need not be there yet."""
+    index = pl.scan_parquet(path)
     shape = ("source", "video_id", "frames", "width", "height")
     length = {"ticks": microseconds("duration_s"), "time_base": pl.lit(f"1/{MICROSECONDS}")}
     scores = [name for name in index.collect_schema().names() if name.startswith("score_")]
-    columns = {name: "txt" if n == 0 else f"{name}.txt" for n, name in enumerate(names)}
+    columns = {name: "txt" if n == 0 else f"{name}.txt" for n, name in enumerate(captioners)}
     return Tables(
         kind="dataset",
         shapes=index.select(*shape, **length),
