@@ -123,20 +123,38 @@ def configs(manifest: Manifest) -> dict[str, list[ShardEntry]]:
 
 def config(name: str, manifest: Manifest, shards: Sequence[ShardEntry]) -> dict[str, Any]:
     # Every folder by name instead of data/**: shards uploaded for a later card must not be seen before it is.
-    folders = sorted({entry.path.rpartition("/")[0] for entry in shards})
-    files = [{"split": "train", "path": [f"{folder}/*.tar" for folder in folders]}]
+    files = [
+        {"split": split, "path": sorted({pattern(entry) for entry in entries})}
+        for split, entries in by_split(shards).items()
+    ]
     default = {"default": True} if name == "default" else {}
     return {"data_files": files, "version": f"{manifest.format_version}.0.0", **default}
 
 
+def pattern(entry: ShardEntry) -> str:
+    """The shards of its release, source and split: `data/nasa/r0001/nasa-train-*.tar`."""
+    return f"{entry.path.rpartition('-')[0]}-*.tar"
+
+
+def by_split(shards: Sequence[ShardEntry]) -> dict[str, list[ShardEntry]]:
+    """The training split first."""
+    found: dict[str, list[ShardEntry]] = {}
+    for entry in sorted(shards, key=lambda entry: (entry.split != "train", entry.split)):
+        found.setdefault(entry.split, []).append(entry)
+    return found
+
+
 def dataset_info(name: str, manifest: Manifest, shards: Sequence[ShardEntry]) -> datasets.DatasetInfo:
     """Counts and columns. `load_dataset` insists on num_examples; sizes in bytes are those of the shards."""
-    samples, size_bytes = sum(e.samples for e in shards), sum(e.size_bytes for e in shards)
-    train = datasets.SplitInfo(name="train", num_bytes=size_bytes, num_examples=samples)
+    size_bytes = sum(entry.size_bytes for entry in shards)
+    splits = {
+        split: datasets.SplitInfo(split, sum(e.size_bytes for e in entries), sum(e.samples for e in entries))
+        for split, entries in by_split(shards).items()
+    }
     return datasets.DatasetInfo(
         config_name=name,
         features=features(manifest.scores, manifest.captioners),
-        splits=datasets.SplitDict({"train": train}),
+        splits=datasets.SplitDict(splits),
         download_size=size_bytes,
         dataset_size=size_bytes,
     )

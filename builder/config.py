@@ -90,7 +90,18 @@ class Config:
 
 
 # set by the pipeline, never by a user
-INTERNAL = {"label", "scores", "captions", "taken_down", "overrides", "measured", "twins", "percentiles"}
+INTERNAL = {
+    "label",
+    "scores",
+    "captions",
+    "taken_down",
+    "overrides",
+    "measured",
+    "twins",
+    "percentiles",
+    "closed",
+    "made",
+}
 
 
 def load(path: Path, overrides: Sequence[str] = ()) -> Config:

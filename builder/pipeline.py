@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from builder import registry, takedown
+from builder import registry, releases, takedown
 from builder.conditions import parse
 from builder.config import FILE, Config, RunSettings
 from builder.digests import short_hash, utc_now
@@ -28,6 +28,8 @@ from builder.stages.find import Source
 from builder.stages.judge import DEFAULT_KEEP, Judge, Override, Select
 from builder.stages.match import Match
 from builder.stages.merge import Merge
+from builder.stages.pack import Pack
+from builder.stages.plan import Plan
 from builder.stages.rank import Rank
 from builder.stages.scan import Scan
 from builder.stages.score import Scorer
@@ -113,7 +115,8 @@ class Run:
         earlier = [[s for _, s in found[:n]] for n in range(len(found))]
         wired = [(verb, wire(stage, tables, before)) for (verb, stage), before in zip(found, earlier, strict=True)]
         content = any("content" in stage.wants for _, stage in found if isinstance(stage, Detector))
-        return [(verb, self._obliging(stage, content)) for verb, stage in with_ranks(wired)]
+        made = next((stage.made for _, stage in wired if isinstance(stage, Pack)), "")
+        return [(verb, self._obliging(stage, content, made)) for verb, stage in with_ranks(wired)]
 
     def _check_sections(self) -> None:
         unknown = sorted(set(self.config.values) - SECTIONS)
@@ -122,10 +125,13 @@ class Run:
             allowed = ", ".join(sorted(SECTIONS))
             raise ConfigError(f"{self.config.where(unknown[0])}: no section [{unknown[0]}]{now}; allowed: {allowed}")
 
-    def _obliging(self, stage: Stage[Any, Any], content: bool) -> Stage[Any, Any]:
-        """Tell the stages that honour the takedown list what is on it, and `scan` what the detector wants of it."""
+    def _obliging(self, stage: Stage[Any, Any], content: bool, made: str) -> Stage[Any, Any]:
+        """Tell the stages that honour the takedown list what is on it, `scan` what the detector wants of it, and `plan`
+        what was published, and how shards are `made` now."""
         if isinstance(stage, (Admit, Merge)):
             return dataclasses.replace(stage, taken_down=self.taken_down)
+        if isinstance(stage, Plan):
+            return dataclasses.replace(stage, closed=releases.digests(self.storage), made=made)
         return dataclasses.replace(stage, content=True) if content and isinstance(stage, Scan) else stage
 
     def jobs(self) -> list[Job]:
@@ -227,6 +233,7 @@ def wire(
 ) -> Stage[Any, Any]:
     """Tell the stages that read whatever is on which tables those are. Default conditions on what is off go."""
     scores, captions, matches = (tables[kind] for kind in KINDS)
+    twins = TWINS if any(s.table == TWINS for s in earlier) else ""
     if isinstance(stage, Judge):
         known = measured(earlier)
         stage = dataclasses.replace(stage, measured=tuple(known.items()))
@@ -235,10 +242,10 @@ def wire(
         if stage.lines == DEFAULT_KEEP:
             on = [text for text in DEFAULT_KEEP if all(leaf.name in known for leaf in parse(text).leaves())]
             stage = dataclasses.replace(stage, keep=tuple(on))
-        return dataclasses.replace(stage, twins=TWINS if any(s.table == TWINS for s in earlier) else "")
+        return dataclasses.replace(stage, twins=twins)
     wanted: Mapping[str, Mapping[str, Any]] = {
         "caption": {"scores": scores},
-        "plan": {"scores": scores + matches, "captions": captions},
+        "plan": {"scores": scores + matches, "captions": captions, "twins": twins},
         "pack": {"scores": scores + matches, "captions": captions},
     }
     return dataclasses.replace(stage, **wanted[stage.name]) if stage.name in wanted else stage

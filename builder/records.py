@@ -31,10 +31,7 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class SourceSpec(Record):
-    """One `[[source]]` of build.toml: a digest of its settings, and of what it would list now.
-
-    Of each source at most `limit` videos are wanted (0: all).
-    """
+    """One `[[source]]`: a digest of its settings, and of what it would list now; at most `limit` videos (0: all)."""
 
     KEY: ClassVar[str] = "source"
     source: str
@@ -265,13 +262,16 @@ class Caption(Record):
 
 @dataclass(frozen=True, slots=True)
 class Planned(Record):
-    """Where a clip goes. `covers` is the digest of everything the sample is made of."""
+    """Where a clip goes. `covers` is the digest of everything the sample is made of; some may not be redistributed."""
 
     KEY: ClassVar[str] = "clip_id"
     clip_id: str
     shard: str
     shard_number: int
     covers: str
+    split: str = "train"
+    redistributable: bool = True
+    bucket: str = ""
 
 
 @dataclass(frozen=True, slots=True)

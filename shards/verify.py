@@ -110,26 +110,30 @@ def _check_card(folder: Path, manifest: Manifest) -> Iterator[Problem]:
     if not (folder / CARD_NAME).is_file():
         yield Problem(CARD_NAME, "is missing")
         return
-    samples = {entry.path: entry.samples for entry in manifest.shards}
+    shards = {entry.path: entry for entry in manifest.shards}
     try:
         configs = datasets.get_dataset_config_names(str(folder))
         builders = {config: datasets.load_dataset_builder(str(folder), config) for config in configs}
         builders["default"] = everything = datasets.load_dataset_builder(str(folder))
         for config, builder in builders.items():
-            files = _train_files(folder, builder)
             if builder.info.features != features(manifest.scores, manifest.captioners):
                 yield Problem(CARD_NAME, f"config {config}: its features are not those of the manifest")
             if builder.config.version != datasets.Version(f"{manifest.format_version}.0.0"):
                 yield Problem(CARD_NAME, f"config {config}: its version is not {manifest.format_version}.0.0")
-            promised = builder.info.splits["train"].num_examples if builder.info.splits else 0
-            if promised != sum(samples.get(file, 0) for file in files):
-                yield Problem(CARD_NAME, f"config {config}: promises {promised} samples")
-        if _train_files(folder, everything) != samples.keys():
+            for split, files in _files(folder, builder).items():
+                listed = [shards[file] for file in files if file in shards]
+                promised = builder.info.splits[split].num_examples if split in (builder.info.splits or {}) else 0
+                if promised != sum(entry.samples for entry in listed):
+                    yield Problem(CARD_NAME, f"config {config}: promises {promised} samples of split {split}")
+                if any(entry.split != split for entry in listed):
+                    yield Problem(CARD_NAME, f"config {config}: has shards of another split in {split}")
+        if {file for files in _files(folder, everything).values() for file in files} != shards.keys():
             yield Problem(CARD_NAME, "its default config does not list exactly the shards of the manifest")
     except Exception as error:  # whatever stops `load_dataset` here stops every reader
         yield Problem(CARD_NAME, f"load_dataset cannot use it: {type(error).__name__}: {error}")
 
 
-def _train_files(folder: Path, builder: datasets.DatasetBuilder) -> set[str]:
-    root = folder.resolve()
-    return {Path(file).resolve().relative_to(root).as_posix() for file in builder.config.data_files["train"]}
+def _files(folder: Path, builder: datasets.DatasetBuilder) -> dict[str, set[str]]:
+    """By split, relative to the dataset folder."""
+    root, found = folder.resolve(), builder.config.data_files
+    return {str(split): {Path(f).resolve().relative_to(root).as_posix() for f in found[split]} for split in found}

@@ -1,5 +1,6 @@
 """Cut one clip: the source's own packets where they do, a new encoding where not. No sound, no metadata."""
 
+from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
@@ -95,7 +96,8 @@ def cut(source: Path, target: Path, span: Span, settings: CutSettings, packets: 
         what = f"{source}: frames from pts {span.start_pts} to {span.end_pts} cannot be copied: {copied}"
         raise ItemError("no_copy", f'{what}; set cut = "auto" to encode such clips, or leave the clip out')
     except BaseException:
-        target.unlink(missing_ok=True)
+        with suppress(PermissionError):  # memory, named by its descriptor, is its owner's
+            target.unlink(missing_ok=True)
         raise
 
 

@@ -57,4 +57,4 @@ def test_a_clip_that_goes_moves_no_other() -> None:
 
 
 def test_the_digest_of_everything_joined_is_carried() -> None:
-    assert plan([item(7)])[0].covers == item(7).digest
+    assert plan([item(7)])[0].covers == covers(item(7))
