@@ -143,7 +143,7 @@ class Plan(Stage[Verdict, Planned]):
         if not len(sizes) <= self.shards <= sum(sizes.values()):
             raise RunError(
                 f"[plan] shards = {self.shards}: {sum(sizes.values())} clips of {len(sizes)} kinds (source, licence "
-                f"that bars publishing, group_by) make {len(sizes)} to {sum(sizes.values())} shards; choose another number"
+                f"that bars publishing, group_by) make {len(sizes)} to {sum(sizes.values())} shards"
             )
         counts = dict.fromkeys(sizes, 1)
         for _ in range(self.shards - len(sizes)):

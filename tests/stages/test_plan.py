@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from builder.records import Clip, Planned, Scanned, SourceVideo, Verdict
+from builder.samples import covers
 from builder.stage import Item
 from builder.stages.plan import Plan
 
