@@ -140,9 +140,17 @@ def caption(run: RunArg, sets: SetOpt = None) -> None:
 
 
 @app.command()
-def pack(run: RunArg, sets: SetOpt = None) -> None:
+def pack(
+    run: RunArg,
+    sets: SetOpt = None,
+    shards: Annotated[int | None, typer.Option(min=1, help="So many training shards, of equal sample counts.")] = None,
+    split_by: Annotated[
+        str | None, typer.Option(help="Keep together in one split: duplicates, author or video.")
+    ] = None,
+) -> None:
     """Cut the clips, write WebDataset shards, index, manifest and card into RUN/dataset."""
-    steps(run, ("pack",), sets)
+    plan = [f"plan.{k}={v}" for k, v in (("shards", shards), ("split_by", split_by)) if v is not None]
+    steps(run, ("pack",), [*(sets or ()), *plan])
 
 
 @app.command()

@@ -28,7 +28,7 @@ from builder.stages.find import Source
 from builder.stages.judge import DEFAULT_KEEP, Judge, Override, Select
 from builder.stages.match import Match
 from builder.stages.merge import Merge
-from builder.stages.pack import Pack
+from builder.stages.pack import Pack, with_profile
 from builder.stages.plan import Plan
 from builder.stages.rank import Rank
 from builder.stages.scan import Scan
@@ -115,8 +115,9 @@ class Run:
         earlier = [[s for _, s in found[:n]] for n in range(len(found))]
         wired = [(verb, wire(stage, tables, before)) for (verb, stage), before in zip(found, earlier, strict=True)]
         content = any("content" in stage.wants for _, stage in found if isinstance(stage, Detector))
-        made = next((stage.made for _, stage in wired if isinstance(stage, Pack)), "")
-        return [(verb, self._obliging(stage, content, made)) for verb, stage in with_ranks(wired)]
+        pack = next(stage for _, stage in wired if isinstance(stage, Pack))
+        pack.check_crop()
+        return [(verb, self._obliging(stage, content, pack.made)) for verb, stage in with_ranks(wired)]
 
     def _check_sections(self) -> None:
         unknown = sorted(set(self.config.values) - SECTIONS)
@@ -178,7 +179,8 @@ class Run:
             yield self._judge(step.stage)
         elif not step.plugins:
             section = step.stage.section or name
-            yield self.config.build(step.stage, section, self.config.section(section))
+            values = self.config.section(section)
+            yield self.config.build(step.stage, section, with_profile(values) if step.stage is Pack else values)
         elif step.plugins == "detectors":
             values = self.config.section(name)
             method = values.pop("method", DEFAULT_PLUGINS["detectors"])

@@ -3,36 +3,45 @@
 import dataclasses
 import json
 import os
+import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
 from builder import releases
 from builder.digests import short_hash
-from builder.errors import ItemError, RunError
-from builder.records import Clip, Failure, Packed, Planned, Scanned, SourceVideo
+from builder.errors import ConfigError, ItemError, RunError
+from builder.records import Clip, Failure, Packed, Planned, Record, Scanned, SourceVideo
 from builder.samples import is_sound, sample_of
 from builder.stage import Item, Stage, execution, settings
 from builder.stages.fetch import open_media, shown_path, telling_of
 
 if TYPE_CHECKING:
     from builder.media.cut import CutFacts
+    from builder.media.view import Box, View
     from shards.write import Member, Sample, ShardWritten
 
 DATASET = releases.DATASET
+PROFILES = Path(__file__).parents[1] / "presets" / "pack"
+Even = Annotated[int, Field(ge=16, multiple_of=2)]
 IN_MEMORY = 64 << 20  # bytes a clip has of its source, up to which it is cut in memory: a disk would write it twice
 
 
 @settings
 class Pack(Stage[Planned, Packed]):
-    """A clip's packets are copied where that is exact in every decoder, and encoded (H.264, `crf`) where not.
+    """With `video = "source"` a clip's packets are copied where that is exact in every decoder, and encoded (H.264,
+    `crf`) where not; with `"h264"` all are encoded.
 
     A copy begins at a key frame and ends where no frame needs a later one, so it can lack the clip's first and last
-    frames: `cut = "auto"` encodes where that would be more than `max_loss_s` seconds, `"copy"` never (a clip without a
-    usable key frame is a failure), and `"encode"` encodes all. A clip that takes longer than `wall_s` is a failure.
+    frames: where that would be more than `max_loss_s` seconds it is encoded, or, with `copy_only`, lost (a clip without
+    a usable key frame is then a failure). Clips are encoded too where something else is asked for than they have: the
+    `crop` that scorer `text` or `borders` proposes, a short side of at most `max_short_side` pixels, a `size` (of the
+    middle of the picture), `fps` by resampling. `audio = "copy"` takes packets of the first sound along. `profile` sets
+    what is not set here. A clip that takes longer than `wall_s` is a failure.
     """
 
     name: ClassVar[str] = "pack"
@@ -44,13 +53,40 @@ class Pack(Stage[Planned, Packed]):
 
     version: ClassVar[int] = 3
 
-    cut: Literal["auto", "copy", "encode"] = "auto"
+    video: Literal["source", "h264"] = "source"
+    copy_only: bool = False
     max_loss_s: Annotated[float, Field(ge=0)] = 0.2
+    crop: Literal["", "text", "borders"] = ""
+    max_short_side: Annotated[int, Field(ge=0)] = 0
+    size: tuple[Even, Even] | None = None
+    fps: Annotated[float, Field(ge=0, le=240)] = 0.0
+    audio: Literal["drop", "copy"] = "drop"
     crf: Annotated[int, Field(ge=0, le=51)] = 18
     preset: str = "veryfast"
+    profile: str = execution(default="")  # of builder/presets/pack; it has become the settings above
     wall_s: float = execution(default=600.0)
     scores: tuple[str, ...] = execution(default=())
     captions: tuple[str, ...] = execution(default=())
+
+    def __post_init__(self) -> None:
+        asked = [name for name in ("crop", "max_short_side", "size", "fps") if getattr(self, name)]
+        if self.copy_only and (self.video == "h264" or asked):
+            raise ConfigError(f"copy_only never encodes, {', '.join(asked) or 'video = h264'} needs that; drop one")
+        if self.size and self.max_short_side:
+            raise ConfigError("size and max_short_side both say how large a clip is; drop one")
+        if self.scores and self.crop and f"score.{self.crop}" not in self.scores:
+            raise ConfigError(
+                f"[pack] crop: the scorer {self.crop!r} is off; write [score.{self.crop}] into build.toml"
+            )
+
+    def check_crop(self) -> None:
+        """Once it is known which scorers are on.
+
+        Raises:
+            ConfigError: the one that proposes the crop is off.
+        """
+        if self.crop and f"score.{self.crop}" not in self.scores:
+            raise ConfigError(f"[pack] crop: scorer {self.crop!r} is off; write [score.{self.crop}] into build.toml")
 
     @property
     def joins(self) -> tuple[str, ...]:
@@ -134,15 +170,44 @@ class Pack(Stage[Planned, Packed]):
             os.close(memory)
 
     def _cut(self, item: Item[Planned], target: Path) -> "CutFacts":
-        from builder.media.cut import CutSettings, Span, cut
+        from builder.media.cut import CutSettings, Mode, Span, cut
 
         clip = item.get(Clip)
         video = item.get(SourceVideo)
         source = open_media(video, self.context)
-        span = Span(clip.start_pts, clip.end_pts, clip.frames, clean=is_sound(item.get(Scanned)))
-        how = CutSettings(self.cut, self.max_loss_s, self.crf, self.preset)
+        scan = item.get(Scanned)
+        span = Span(clip.start_pts, clip.end_pts, clip.frames, clean=is_sound(scan), view=self._view(item))
+        mode: Mode = "copy" if self.copy_only else "encode" if self.video == "h264" else "auto"
+        how = CutSettings(mode, self.max_loss_s, self.crf, self.preset, fps=self.fps, sound=self.audio == "copy")
         with telling_of(source, shown_path(video)):
             return self.context.guard.call(cut, source, target, span, how, wall_s=self.wall_s, cpu_s=self.wall_s)
+
+    def _view(self, item: Item[Planned]) -> "View | None":
+        from builder.media.view import view_of
+
+        clip, aspect = item.get(Clip), Fraction(item.get(Scanned).sar)
+        crop = crop_of(item.joined.get(f"score.{self.crop}"))
+        return view_of((clip.width, clip.height), aspect, crop, self.max_short_side, self.size)
+
+
+def crop_of(score: Record | None) -> "Box | None":
+    """The crop that a score proposes; None where there is none, as where a clip has no such score."""
+    edges = [int(getattr(score, name)) for name in ("s_x", "e_x", "s_y", "e_y")] if score else []
+    return (edges[0], edges[1], edges[2], edges[3]) if any(edges) else None
+
+
+def with_profile(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The section [pack], what it does not say taken from its `profile`.
+
+    Raises:
+        ConfigError: there is no such profile.
+    """
+    name = values.get("profile", "")
+    known = {path.stem: path for path in sorted(PROFILES.glob("*.toml"))}
+    if name and name not in known:
+        raise ConfigError(f"[pack] no profile is called {name!r}; there are: {', '.join(known)}")
+    own = tomllib.loads(known[name].read_text(encoding="utf-8"))["settings"] if name else {}
+    return {**own, **values}
 
 
 class NothingLeft(Exception):
