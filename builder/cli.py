@@ -175,17 +175,26 @@ def stats(path: Annotated[Path, typer.Argument(help="A run folder.")], as_json: 
 
 
 @app.command()
-def verify(dataset: FolderArg) -> None:
-    """Prove that a dataset folder is whole: hashes, schema, members, counts."""
-    from shards.verify import verify as check
+def verify(
+    dataset: FolderArg,
+    decode: Annotated[str, typer.Option(help="Decode clips too: sample (three of each shard) or all.")] = "none",
+    as_json: JsonOpt = False,
+) -> None:
+    """Prove that a dataset folder is whole: hashes, schema, members, counts; and its clips, with --decode."""
+    from builder.verify import verify as check
 
-    problems = check(dataset)
-    for problem in problems:
-        typer.echo(f"{problem.path}: {problem.what}", err=True)
-    if any(problem.path == "manifest.json" for problem in problems) and (dataset / "dataset").is_dir():
-        typer.echo(f"{dataset} is a run; its dataset is {dataset / 'dataset'}", err=True)
-    typer.echo(f"{dataset}: {f'problems: {len(problems)}' if problems else 'verified'}")
-    raise typer.Exit(1 if problems else 0)
+    found = check(dataset, decode)
+    typer.echo(found.to_json()) if as_json else found.show()
+    raise typer.Exit(1 if found.problems else 0)
+
+
+@app.command()
+def index(dataset: FolderArg) -> None:
+    """Make index and manifest anew from the shards, after members (latents, embeddings) were added to them."""
+    from builder.reindex import reindex
+
+    made = reindex(dataset)
+    typer.echo(f"{dataset}: {made.totals.samples} samples in {len(made.shards)} shards indexed")
 
 
 @app.command()
