@@ -48,8 +48,9 @@ def _rows(folder: Path, manifest: Manifest, extras: list[str], entries: list[Sha
     for entry in sorted(manifest.shards, key=lambda entry: entry.path):
         found = examine(folder, Expected(entry.path, manifest.scores, manifest.captioners, extras))
         check_sound(entry.path, found)
-        size = {"samples": len(found.rows), "size_bytes": found.size_bytes}
-        entries.append(dataclasses.replace(entry, **size, sha256=found.sha256))
+        entries.append(
+            dataclasses.replace(entry, samples=len(found.rows), size_bytes=found.size_bytes, sha256=found.sha256)
+        )
         yield from found.rows
 
 

@@ -33,14 +33,14 @@ def by_duplicates(
 ) -> dict[str, str]:
     """Clip -> side, for (clip, group) of all clips that were compared, also of those that were left out.
 
-    A group is on the side of its smallest content hash, or, once one of its clips has been published, on the side of
+    A group, named by the clip that stands for it, is on the side of its smallest content hash, or, once one of its clips has been published, on the side of
     the smallest of those. `videos` names the contents by clip; of others the id begins with it.
     """
-    members: dict[str, list[str]] = {}
+    members: dict[str, set[str]] = {}
     for clip, group in groups:
-        members.setdefault(group, []).append(clip)
+        members.setdefault(group, {group}).add(clip)
     for clip in videos.keys() - {clip for clips in members.values() for clip in clips}:
-        members.setdefault(clip, []).append(clip)
+        members[clip] = {clip}
     sides: dict[str, str] = {}
     for clips in members.values():
         ranked = sorted((position(videos.get(clip) or clip.partition("-")[0]), clip) for clip in clips)
