@@ -33,8 +33,9 @@ def by_duplicates(
 ) -> dict[str, str]:
     """Clip -> side, for (clip, group) of all clips that were compared, also of those that were left out.
 
-    A group, named by the clip that stands for it, is on the side of its smallest content hash, or, once one of its clips has been published, on the side of
-    the smallest of those. `videos` names the contents by clip; of others the id begins with it.
+    A group, named by the clip that stands for it, is on the side of its smallest content hash, or, once one of its
+    clips has been published, on that of the smallest of those. `videos` names the contents by clip; of others the id
+    begins with it.
     """
     members: dict[str, set[str]] = {}
     for clip, group in groups:

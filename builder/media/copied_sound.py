@@ -61,7 +61,7 @@ def _inside(
         other.discard = Discard.default if other is stream else Discard.all
     if seek and start_s > BEFORE_S:
         container.seek(int((start_s - BEFORE_S) / base), stream=stream)
-    track = None
+    track, finer = None, Fraction(1, stream.rate or 90_000)  # AVI counts in packets, Matroska in milliseconds
     for packet in container.demux(stream):
         if packet.pts is None or packet.is_discard or not packet.size or packet.pts * base < start_s:
             continue
@@ -69,9 +69,10 @@ def _inside(
             return
         if track is None:
             track = out.add_stream_from_template(stream, opaque=True)
-            track.time_base = base
-        packet.pts = packet.dts = round(packet.pts - start_s / base)
-        packet.stream = track
+            track.time_base = finer
+        packet.pts = packet.dts = round((packet.pts * base - start_s) / finer)
+        packet.duration = round((packet.duration or 0) * base / finer)
+        packet.time_base, packet.stream = finer, track
         yield packet
 
 
