@@ -15,6 +15,7 @@ from av.video.stream import VideoStream
 
 from builder.media.bitstream import Bitstream
 from builder.media.copied_sound import sound
+from builder.media.held import Held, held
 from builder.media.packets import CopyRange, Ints, PacketIndex
 from builder.media.sniff import open_video, video_stream
 
@@ -30,14 +31,29 @@ def copy(source: Path, target: Path, index: PacketIndex, wanted: CopyRange, with
     Rotation, shape of pixels and colours stay as they are. Packets stream through, whatever the length. Returns what is
     to be said of the sound, if anything.
     """
+    kept = held(source)
+    if not kept.used or index.seekable:
+        words = _copy(kept, (source, target), index, wanted, with_sound)
+        if words is not None:
+            return words
+    with open_video(source) as container:  # what was read before must not decide what is found
+        return _copy(Held(container), (source, target), index, wanted, with_sound)
+
+
+def _copy(
+    opened: Held, paths: tuple[Path, Path], index: PacketIndex, wanted: CopyRange, with_sound: bool
+) -> str | None:
+    source, target = paths
     with ExitStack() as stack:
-        container = stack.enter_context(open_video(source))
         out = stack.enter_context(av.open(f"file:{target.absolute()}", "w", "mp4", MP4_OPTIONS))
-        stream = video_stream(container)
+        container, stream = opened.container, video_stream(opened.container)
         bitstream = Bitstream.of(stream)
         track = _track(out, stream, bitstream)
-        if index.seekable and wanted.packets.start:  # not in MPEG streams: a seek lands behind what was asked for
+        if index.seekable and (
+            wanted.packets.start or opened.used
+        ):  # in MPEG streams a seek lands behind what was asked
             container.seek(int(index.dts[wanted.packets.start]), stream=stream)
+        opened.used = True
         durations = _durations(index, wanted)
         span_s = wanted.start_pts * index.time_base, wanted.end_pts * index.time_base
         heard = stack.enter_context(sound(source, out, *span_s, index.seekable)) if with_sound else None

@@ -13,7 +13,7 @@ import numpy as np
 from builder.errors import ItemError
 from builder.media.copy import copy
 from builder.media.encode import Encoded, Recipe, encode
-from builder.media.packets import CopyRange, PacketIndex, index
+from builder.media.packets import CopyRange, PacketIndex, index, index_held
 from builder.media.readable import Shown, shown
 from builder.media.view import View, frames_of
 
@@ -116,7 +116,7 @@ def cut(source: Path, target: Path, span: Span, settings: CutSettings, packets: 
 @lru_cache(maxsize=1)
 def _index_once(source: Path, size_bytes: int, mtime_ns: int) -> PacketIndex:
     """Clips of one source tend to come in a row."""
-    return index(source)
+    return index_held(source)
 
 
 def _copied(source: Path, target: Path, span: Span, how: tuple[CutSettings, PacketIndex]) -> CutFacts | str:

@@ -24,7 +24,7 @@ def shown(clip: Path, frames: int, thorough: bool) -> Shown | str:
     error need not be decoded again to know that it can be.
     """
     starts, sizes = [], []
-    with open_video(clip) as container:
+    with open_video(clip, probe=False) as container:
         stream = video_stream(container)
         stream.thread_count, stream.thread_type = 1, "NONE"
         for packet in container.demux(stream):
