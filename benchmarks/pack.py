@@ -1,11 +1,11 @@
 """What packing by stream copy costs, against `cp` and `sha256sum` of the shard it makes; and how much it writes.
 
     python benchmarks/pack.py VIDEO...
-    python benchmarks/pack.py --made 20           a video of this many megabits a second instead
+    python benchmarks/pack.py --camera VIDEO...     encoded first with more bits, as cameras do
 
 Clips begin at key frames, so that all are copied; each video is cut again and again until the shard has --megabytes.
-The two take turns, round by round. CPU-seconds of this process, of the decoder process and of the programs; bytes written
-are those that the kernel counts as going to storage (write_bytes of proc(5)'s io), of both processes.
+The two take turns, round by round. CPU-seconds of this process, of the decoder process and of the programs; bytes
+written are those that the kernel counts as going to storage (write_bytes of proc(5)'s io), of both processes.
 """
 
 import argparse
@@ -16,6 +16,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from statistics import median
 
@@ -64,18 +65,18 @@ def clips(path: Path, seconds: float) -> Iterator[Item[Planned]]:
         yield Item(Planned(clip.clip_id, SHARD, 0, "c"), "d", joined)
 
 
-def made(path: Path, megabits: float, seconds: int = 40) -> Path:
-    """1080p at 25 frames a second, as noisy as a camera in the dark: mostly bits, as stock footage is."""
-    noise = np.random.default_rng(0).integers(0, 60, (4, 1080, 1920, 3), np.uint8)
-    options = {"preset": "ultrafast", "g": "50", "keyint_min": "50", "sc_threshold": "0", "bf": "0"}
-    with av.open(str(path), "w", "mp4") as out:
-        track = out.add_stream("libx264", rate=25, options=options)
-        track.width, track.height, track.pix_fmt, track.bit_rate = 1920, 1080, "yuv420p", round(megabits * 1e6)
-        for number in range(25 * seconds):
-            frame = av.VideoFrame.from_ndarray(noise[number % 4], format="rgb24")
+def as_a_camera(path: Path, target: Path, crf: str = "10") -> Path:
+    """The same pictures with the bits that cameras and stock sites give them: web video has few."""
+    options = {"preset": "veryfast", "crf": crf, "g": "50", "keyint_min": "25"}
+    with av.open(str(path)) as source, av.open(str(target), "w", "mp4") as out:
+        shown = source.streams.video[0]
+        track = out.add_stream("libx264", rate=shown.average_rate, options=options)
+        track.width, track.height, track.pix_fmt = shown.width & ~1, shown.height & ~1, "yuv420p"
+        for frame in source.decode(shown):
+            frame.pict_type = 0
             out.mux(track.encode(frame))
         out.mux(track.encode(None))
-    return path
+    return target
 
 
 def enough(paths: Sequence[Path], seconds: float, megabytes: float) -> list[Item[Planned]]:
@@ -124,13 +125,13 @@ def main() -> None:
     parser.add_argument("videos", nargs="*", type=Path, help="the demo's, unless given (run `make demo` first)")
     parser.add_argument("--megabytes", type=float, default=200)
     parser.add_argument("--seconds", type=float, default=4, help="of a clip, about")
-    parser.add_argument("--made", type=float, metavar="MBIT", help="of a made video, instead of those named")
+    parser.add_argument("--camera", action="store_true", help="encode the videos first, at crf 10")
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
     paths = [path.absolute() for path in options.videos or sorted(DEMO.glob("*.mp4"))]
-    with tempfile.TemporaryDirectory(dir=".") as folder:
-        if options.made:
-            paths = [made(Path(folder, "made.mp4"), options.made).absolute()]
+    with tempfile.TemporaryDirectory(dir=".") as folder, ExitStack() as closing:
+        if options.camera:
+            paths = [as_a_camera(path, Path(folder, path.name)).absolute() for path in paths]
         roots = {path.name: path for path in paths}
         linked = Path(folder, "videos")
         linked.mkdir()
@@ -138,6 +139,7 @@ def main() -> None:
             (linked / name).symlink_to(path)
         items = enough([linked / name for name in roots], options.seconds, options.megabytes)
         context = Context(Storage(Path(folder, "run").absolute()), roots={"mine": linked.absolute()})
+        closing.callback(context.close)
         shard, copied = Path(folder, "run/dataset", SHARD), Path(folder, "copy.tar")
         rounds: list[tuple[float, float, float, float]] = []
         for _ in range(options.rounds):
@@ -145,7 +147,6 @@ def main() -> None:
             size = shard.stat().st_size
             cp = programs([["cp", shard, copied]])
             rounds.append((cost, cp, programs([["sha256sum", shard]]), bytes_written / size))
-        context.close()
     print(f"{len(items)} clips copied into a shard of {size / 1e6:.0f} MB, {options.rounds} rounds, medians\n")
     print("| what | CPU-s | CPU-s a GB |\n|---|---:|---:|")
     for number, name in enumerate(("pack", "cp", "sha256sum")):
