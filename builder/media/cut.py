@@ -30,8 +30,9 @@ JITTER_S = 0.001  # Matroska rounds timestamps to this
 class Span:
     """The frames with start_pts <= pts < end_pts, in the stream's time base, and how many `scan` saw there.
 
-    `clean`: it decoded all of the video without an error. If it did not, a copy is decoded to be sure. `view` is the
-    part of the picture to show, if not all of it as it is.
+    `clean`: it decoded all of the video without an error. If it did not, a copy is decoded to be sure; if it did, and
+    found `size` (upright), the first frame of a copy need not be. `view` is the part of the picture to show, if not all
+    of it as it is.
     """
 
     start_pts: int
@@ -39,6 +40,7 @@ class Span:
     frames: int
     clean: bool = False
     view: View | None = None
+    size: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True)
@@ -134,7 +136,8 @@ def _copied(source: Path, target: Path, span: Span, how: tuple[CutSettings, Pack
     heard = copy(source, target, packets, found, settings.sound)
     if heard is None:
         return "the packets were not found again"
-    seen = shown(target, found.frames, thorough=not span.clean)
+    size = span.size if span.clean and packets.seekable else None  # other containers may lack a header of their own
+    seen = shown(target, found.frames, thorough=not span.clean, size=size)
     if isinstance(seen, str):
         return seen
     said = "packets unchanged" + _lost_words(found, head_s, tail_s) + (f"; {heard}" if heard else "")

@@ -17,11 +17,11 @@ class Shown:
     codec: str
 
 
-def shown(clip: Path, frames: int, thorough: bool) -> Shown | str:
+def shown(clip: Path, frames: int, thorough: bool, size: tuple[int, int] | None = None) -> Shown | str:
     """What a reader of the clip gets, or why it is of no use.
 
     All packets are counted, the first frame is decoded or, if `thorough`, all of them. What `scan` decoded without an
-    error need not be decoded again to know that it can be.
+    error need not be decoded again to know that it can be; if its `size` is known too, nothing is.
     """
     starts, sizes = [], []
     with open_video(clip, probe=False) as container:
@@ -30,11 +30,13 @@ def shown(clip: Path, frames: int, thorough: bool) -> Shown | str:
         for packet in container.demux(stream):
             if packet.size and not packet.is_discard and packet.pts is not None:
                 starts.append(packet.pts)
-            if thorough or len(starts) == 1 or not packet.size:
+            if size is None and (thorough or len(starts) == 1 or not packet.size):
                 sizes += _sizes(packet)
         codec = stream.codec_context.codec.canonical_name
     if len(starts) != frames or min(starts):
         return f"the clip shows {len(starts)} frames instead of {frames}"
+    if size is not None:
+        return Shown(size, codec)
     if len(sizes) != (frames if thorough else 1) or len(set(sizes)) > 1:
         return "the clip does not decode as a whole"
     return Shown(sizes[0], codec)

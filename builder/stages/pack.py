@@ -176,7 +176,8 @@ class Pack(Stage[Planned, Packed]):
         video = item.get(SourceVideo)
         source = open_media(video, self.context)
         scan = item.get(Scanned)
-        span = Span(clip.start_pts, clip.end_pts, clip.frames, clean=is_sound(scan), view=self._view(item))
+        size, view = (clip.width, clip.height), self._view(item)
+        span = Span(clip.start_pts, clip.end_pts, clip.frames, clean=is_sound(scan), view=view, size=size)
         mode: Mode = "copy" if self.copy_only else "encode" if self.video == "h264" else "auto"
         how = CutSettings(mode, self.max_loss_s, self.crf, self.preset, fps=self.fps, sound=self.audio == "copy")
         with telling_of(source, shown_path(video)):
