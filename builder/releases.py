@@ -20,10 +20,10 @@ from builder.parquet import decode, encode, from_parquet, read_columns
 from builder.records import Packed, Planned
 from builder.storage import Storage
 from builder.table import Table
-from shards.manifest import Manifest, ShardEntry, read_manifest
 
 if TYPE_CHECKING:
     from builder.pipeline import Run
+    from shards.manifest import Manifest, ShardEntry
 
 FOLDER = "releases"
 DATASET = "dataset"
@@ -48,7 +48,7 @@ class Release:
     name: str
     made: str
     sides: str
-    shards: tuple[ShardEntry, ...]
+    shards: "tuple[ShardEntry, ...]"
     published: tuple[tuple[str, str], ...] = field(default=(), compare=False)
 
     @property
@@ -66,6 +66,8 @@ def releases(storage: Storage) -> list[Release]:
 
 
 def _read(storage: Storage, name: str) -> Release:
+    from shards.manifest import ShardEntry
+
     try:
         fields: dict[str, Any] = json.loads(storage.read(f"{FOLDER}/{name}"))
         fields["shards"] = tuple(ShardEntry(**entry) for entry in fields["shards"])
@@ -119,7 +121,7 @@ def _column(storage: Storage, name: str, column: str) -> dict[str, str]:
     return dict(zip(rows["clip_id"].to_pylist(), rows[column].to_pylist(), strict=True))
 
 
-def standing(storage: Storage, made: str, wanted: Mapping[str, Planned]) -> dict[str, ShardEntry]:
+def standing(storage: Storage, made: str, wanted: Mapping[str, Planned]) -> "dict[str, ShardEntry]":
     """Clip -> closed shard, for the shards whose every clip is wanted just as it was.
 
     `wanted` says of each clip what it is made of, its split and whether it may be redistributed; `made` must be as it
@@ -136,12 +138,12 @@ def standing(storage: Storage, made: str, wanted: Mapping[str, Planned]) -> dict
     return stand
 
 
-def _same(plan: Planned | None, made_of: str, entry: ShardEntry) -> bool:
+def _same(plan: Planned | None, made_of: str, entry: "ShardEntry") -> bool:
     now = plan and (plan.covers, plan.split, plan.redistributable)
     return now == (made_of, entry.split, entry.redistributable)
 
 
-def close(run: "Run", repo: str, commit: str, manifest: Manifest | None = None) -> Release:
+def close(run: "Run", repo: str, commit: str, manifest: "Manifest | None" = None) -> Release:
     """Record that the dataset of a run (or `manifest`, as it was published) is in `repo` since `commit`.
 
     To say the same again changes nothing, so a push that was interrupted says it at the end of the next.
@@ -150,6 +152,7 @@ def close(run: "Run", repo: str, commit: str, manifest: Manifest | None = None) 
         RunError: the run has been packed anew meanwhile.
     """
     from builder.stages.plan import Plan
+    from shards.manifest import read_manifest
 
     storage, manifest = run.storage, manifest or read_manifest(run.storage.path(DATASET))
     before = releases(storage)
@@ -173,7 +176,7 @@ def _write(storage: Storage, release: Release) -> Release:
     return release
 
 
-def _write_rows(storage: Storage, name: str, entries: Iterable[ShardEntry]) -> None:
+def _write_rows(storage: Storage, name: str, entries: "Iterable[ShardEntry]") -> None:
     plan = Table(storage, "plan", Planned).columns("clip_id", "covers")
     covers = dict(plan)
     rows = _rows_by_shard(storage)
