@@ -84,3 +84,29 @@ def test_without_sound_in_the_source_nothing_is_said(footage, tmp_path):
     facts = cut(source, tmp_path / "clip.mp4", span, CutSettings(sound=True), found)
     assert "sound" not in facts.settings
     assert Fraction(0) == packets(tmp_path / "clip.mp4")[1]
+
+
+def test_tags_of_the_sound_stay_behind(tmp_path):
+    source = tmp_path / "a.mp4"
+    with av.open(str(source), "w") as out:
+        pictures = out.add_stream("mpeg4", rate=25)
+        pictures.width, pictures.height, pictures.pix_fmt = 64, 48, "yuv420p"
+        track = out.add_stream("aac", rate=48000, layout="stereo")
+        track.metadata.update({"title": "CANARY", "handler_name": "CANARY", "language": "deu"})
+        for number in range(25):
+            frame = av.VideoFrame.from_ndarray(np.full((48, 64, 3), number, np.uint8))
+            frame.pts, frame.time_base = number, Fraction(1, 25)
+            out.mux(pictures.encode(frame))
+        waves = av.AudioFrame.from_ndarray(np.zeros((2, 48000), np.float32), format="fltp", layout="stereo")
+        waves.sample_rate = 48000
+        out.mux([*track.encode(waves), *track.encode(None), *pictures.encode(None)])
+    assert b"CANARY" in source.read_bytes()
+    found = index(source)
+    pts = np.sort(found.pts)
+    for mode in ("copy", "encode"):
+        span = Span(int(pts[0]), int(pts[-1] + pts[1] - pts[0]), 25)
+        facts = cut(source, tmp_path / "b.mp4", span, CutSettings(mode, sound=True), found)
+        assert "sound copied (aac)" in facts.settings
+        assert not any(tag in (tmp_path / "b.mp4").read_bytes() for tag in (b"CANARY", b"deu"))
+            name for name in (b"CANARY", b"deu") if name in (tmp_path / "b.mp4").read_bytes()
+        }
