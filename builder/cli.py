@@ -186,9 +186,17 @@ def caption(
 
 
 @app.command()
-def pack(run: RunArg, sets: SetOpt = None) -> None:
+def pack(
+    run: RunArg,
+    sets: SetOpt = None,
+    shards: Annotated[int | None, typer.Option(min=1, help="So many training shards, of equal sample counts.")] = None,
+    split_by: Annotated[
+        str | None, typer.Option(help="Keep together in one split: duplicates, author or video.")
+    ] = None,
+) -> None:
     """Cut the clips, write WebDataset shards, index, manifest and card into RUN/dataset."""
-    steps(run, ("pack",), sets)
+    plan = [f"plan.{k}={v}" for k, v in (("shards", shards), ("split_by", split_by)) if v is not None]
+    steps(run, ("pack",), [*(sets or ()), *plan])
 
 
 @app.command()
@@ -213,19 +221,26 @@ def stats(path: Annotated[Path, typer.Argument(help="A run folder.")], as_json: 
 
 
 @app.command()
-def verify(dataset: AddressArg) -> None:
-    """Prove that a dataset is whole: hashes, schema, members, counts."""
-    from builder.published import dataset_folder
-    from shards.verify import verify as check
+def verify(
+    dataset: AddressArg,
+    decode: Annotated[str, typer.Option(help="Decode clips too: sample (three of each shard) or all.")] = "none",
+    as_json: JsonOpt = False,
+) -> None:
+    """Prove that a dataset is whole: hashes, schema, members, counts; and its clips, with --decode."""
+    from builder.verify import verify as check
 
-    with dataset_folder(dataset) as folder:
-        problems = check(folder)
-    for problem in problems:
-        typer.echo(f"{problem.path}: {problem.what}", err=True)
-    if any(problem.path == "manifest.json" for problem in problems) and Path(dataset, "dataset").is_dir():
-        typer.echo(f"{dataset} is a run; its dataset is {Path(dataset, 'dataset')}", err=True)
-    typer.echo(f"{dataset}: {f'problems: {len(problems)}' if problems else 'verified'}")
-    raise typer.Exit(1 if problems else 0)
+    found = check(dataset, decode)
+    typer.echo(found.to_json()) if as_json else found.show()
+    raise typer.Exit(1 if found.problems else 0)
+
+
+@app.command()
+def index(dataset: FolderArg) -> None:
+    """Make index and manifest anew from the shards, after members (latents, embeddings) were added to them."""
+    from builder.reindex import reindex
+
+    made = reindex(dataset)
+    typer.echo(f"{dataset}: {made.totals.samples} samples in {len(made.shards)} shards indexed")
 
 
 @app.command()

@@ -92,7 +92,19 @@ class Config:
 
 
 # set by the pipeline, never by a user
-INTERNAL = {"label", "scores", "captions", "taken_down", "overrides", "measured", "twins", "least", "percentiles"}
+INTERNAL = {
+    "label",
+    "scores",
+    "captions",
+    "taken_down",
+    "overrides",
+    "measured",
+    "twins",
+    "least",
+    "percentiles",
+    "closed",
+    "made",
+}
 
 
 def load(path: Path, overrides: Sequence[str] = ()) -> Config:

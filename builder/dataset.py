@@ -39,7 +39,10 @@ def write_dataset(run: Run) -> None:
         if name.removeprefix(f"{DATASET}/") not in shards:
             run.storage.remove(name)
     samples = Counter(row.shard for row in packed.rows())
-    entries = [ShardEntry(n, samples[n], r.shard_size_bytes, r.shard_sha256) for n, r in sorted(shards.items())]
+    plans = dict(kinds(run))
+    entries = [
+        ShardEntry(n, samples[n], r.shard_size_bytes, r.shard_sha256, *plans[n]) for n, r in sorted(shards.items())
+    ]
     header = Header(name_of(run), f"osd-build {version('open-sora-dataset')}", scores, captioners)
     manifest = build_manifest(folder, header, entries, digest)
     run.storage.write(f"{DATASET}/README.md", render(folder, manifest, card_facts(run, captioners)).encode())
@@ -53,6 +56,13 @@ def check_complete(run: Run, packed: Table[Packed]) -> None:
     answered = {key for n in packed.parts() for key in packed.read(n).answers}
     if planned != answered:
         raise RunError(f"{len(planned ^ answered)} clips of the plan are not in step with what is packed; run again")
+
+
+def kinds(run: Run) -> Iterator[tuple[str, tuple[str, bool, str]]]:
+    """Of every planned shard its split, whether it may be redistributed, and its bucket."""
+    columns = ("shard", "split", "redistributable", "bucket")
+    for shard, split, redistributable, bucket in Table(run.storage, "plan", Planned).columns(*columns):
+        yield shard, (split, redistributable, bucket)
 
 
 def name_of(run: Run) -> str:

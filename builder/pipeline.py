@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from builder import registry, takedown
+from builder import registry, releases, takedown
 from builder.captioning import presets
 from builder.conditions import parse
 from builder.config import FILE, Config, RunSettings
@@ -28,7 +28,9 @@ from builder.stages.find import Source, SourceSpec
 from builder.stages.judge import DEFAULT_KEEP, Conditions, Override, Select
 from builder.stages.match import Match
 from builder.stages.merge import Merge
+from builder.stages.pack import Pack, with_profile
 from builder.stages.pick import Pick
+from builder.stages.plan import Plan
 from builder.stages.rank import Rank
 from builder.stages.scan import Scan
 from builder.stages.score import Scorer
@@ -114,7 +116,9 @@ class Run:
         earlier = [[s for _, s in found[:n]] for n in range(len(found))]
         wired = [(verb, wire(stage, tables, before)) for (verb, stage), before in zip(found, earlier, strict=True)]
         content = any("content" in stage.wants for _, stage in found if isinstance(stage, Detector))
-        return [(verb, self._obliging(stage, content)) for verb, stage in with_ranks(wired)]
+        pack = next(stage for _, stage in wired if isinstance(stage, Pack))
+        pack.check_crop()
+        return [(verb, self._obliging(stage, content, pack.made)) for verb, stage in with_ranks(wired)]
 
     def _check_sections(self) -> None:
         unknown = sorted(set(self.config.values) - SECTIONS)
@@ -123,10 +127,13 @@ class Run:
             allowed = ", ".join(sorted(SECTIONS))
             raise ConfigError(f"{self.config.where(unknown[0])}: no section [{unknown[0]}]{now}; allowed: {allowed}")
 
-    def _obliging(self, stage: Stage[Any, Any], content: bool) -> Stage[Any, Any]:
-        """Tell the stages that honour the takedown list what is on it, and `scan` what the detector wants of it."""
+    def _obliging(self, stage: Stage[Any, Any], content: bool, made: str) -> Stage[Any, Any]:
+        """Tell the stages that honour the takedown list what is on it, `scan` what the detector wants of it, and `plan`
+        what was published, and how shards are `made` now."""
         if isinstance(stage, (Admit, Merge)):
             return dataclasses.replace(stage, taken_down=self.taken_down)
+        if isinstance(stage, Plan):
+            return dataclasses.replace(stage, closed=releases.digests(self.storage), made=made)
         return dataclasses.replace(stage, content=True) if content and isinstance(stage, Scan) else stage
 
     def jobs(self) -> list[Job]:
@@ -173,7 +180,8 @@ class Run:
             yield self._judge(step.stage)
         elif not step.plugins:
             section = step.stage.section or name
-            yield self.config.build(step.stage, section, self.config.section(section))
+            values = self.config.section(section)
+            yield self.config.build(step.stage, section, with_profile(values) if step.stage is Pack else values)
         elif step.plugins == "detectors":
             values = self.config.section(name)
             method = values.pop("method", DEFAULT_PLUGINS["detectors"])
@@ -240,6 +248,7 @@ def wire(
 ) -> Stage[Any, Any]:
     """Tell the stages that read whatever is on which tables those are. Default conditions on what is off go."""
     scores, captions, matches = (tables[kind] for kind in KINDS)
+    dedupe = next((s for s in earlier if isinstance(s, Dedupe)), None)
     if isinstance(stage, Conditions):
         known = measured(earlier)
         stage = dataclasses.replace(stage, measured=tuple(known.items()))
@@ -248,13 +257,12 @@ def wire(
         if stage.lines == DEFAULT_KEEP:
             on = [text for text in DEFAULT_KEEP if all(leaf.name in known for leaf in parse(text).leaves())]
             stage = dataclasses.replace(stage, keep=tuple(on))
-        dedupe = next((s for s in earlier if isinstance(s, Dedupe)), None)
         if isinstance(stage, Pick) and dedupe:
             return dataclasses.replace(stage, twins=dedupe.table, least=dedupe.covered)
         return dataclasses.replace(stage, twins=Pick.name if dedupe else "")
     wanted: Mapping[str, Mapping[str, Any]] = {
         "caption": {"scores": scores},
-        "plan": {"scores": scores + matches, "captions": captions},
+        "plan": {"scores": scores + matches, "captions": captions, "twins": Dedupe.name if dedupe else ""},
         "pack": {"scores": scores + matches, "captions": captions},
     }
     return dataclasses.replace(stage, **wanted[stage.name]) if stage.name in wanted else stage

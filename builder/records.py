@@ -263,13 +263,16 @@ class Caption(Record):
 
 @dataclass(frozen=True, slots=True)
 class Planned(Record):
-    """Where a clip goes. `covers` is the digest of everything the sample is made of."""
+    """Where a clip goes. `covers` is the digest of everything the sample is made of; some may not be redistributed."""
 
     KEY: ClassVar[str] = "clip_id"
     clip_id: str
     shard: str
     shard_number: int
     covers: str
+    split: str = "train"
+    redistributable: bool = True
+    bucket: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -268,9 +268,12 @@ class Stage(Generic[In, Out]):
         return cast(str, known["_fingerprint"])
 
     def _fingerprint_anew(self) -> str:
-        chosen = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if not f.metadata.get("execution")}
-        changed = {k: v for k, v in chosen.items() if v != self._defaults().get(k, dataclasses.MISSING)}
-        return short_hash([self.name, type(self).__name__, self.version, changed, dict(self.identity())])
+        return short_hash([self.name, type(self).__name__, self.version, self.chosen(), dict(self.identity())])
+
+    def chosen(self) -> dict[str, Any]:
+        """The settings that decide the results and differ from their default."""
+        given = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if not f.metadata.get("execution")}
+        return {k: v for k, v in given.items() if v != self._defaults().get(k, dataclasses.MISSING)}
 
     def _defaults(self) -> dict[str, Any]:
         return {

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pyarrow.parquet as pq
 
@@ -16,18 +16,25 @@ from open_sora_dataset import FORMAT_VERSION, check_format_version
 
 NAME = "manifest.json"
 INDEX_NAME = "index.parquet"
+LISTS = ("scores", "captioners", "extras")
+T = TypeVar("T")
 SHARD_PATH = re.compile(r"data/([a-z0-9_-]+/)+[a-z0-9_-]+\.tar")
 
 
 @dataclass(frozen=True)
 class ShardEntry:
-    """`path` is relative to the dataset folder. Shards that are not `redistributable` are for their maker alone."""
+    """`path` is relative to the dataset folder. Shards that are not `redistributable` are for their maker alone.
+
+    `bucket` names the aspect, resolution or length that its clips share, where they were put together by that.
+    """
 
     path: str
     samples: int
     size_bytes: int
     sha256: str
+    split: str = "train"
     redistributable: bool = True
+    bucket: str = ""
 
 
 @dataclass(frozen=True)
@@ -48,6 +55,7 @@ class Manifest:
     licenses: Mapping[str, int]  # licence -> samples
     index_sha256: str
     format_version: int = FORMAT_VERSION
+    extras: tuple[str, ...] = ()  # further members that samples may have, such as `latent.npy`
 
     def to_json(self) -> str:
         """The file's text: the same for the same dataset, in particular without any time."""
@@ -59,16 +67,21 @@ class Manifest:
         try:
             fields: dict[str, Any] = json.loads(text)
             check_format_version(fields["format_version"], NAME)
-            fields["shards"] = tuple(ShardEntry(**entry) for entry in fields["shards"])
-            fields["totals"] = Totals(**fields["totals"])
-            fields |= {name: tuple(fields[name]) for name in ("scores", "captioners")}
-            manifest = cls(**fields)
+            fields["shards"] = tuple(known(ShardEntry, entry) for entry in fields["shards"])
+            fields["totals"] = known(Totals, fields["totals"])
+            fields |= {name: tuple(fields[name]) for name in LISTS if name in fields}
+            manifest = known(cls, fields)
         except (TypeError, KeyError, AttributeError) as error:
             raise ValueError(f"{NAME} is damaged or no manifest: {type(error).__name__}: {error}") from error
         for entry in manifest.shards:  # a manifest may come from anywhere: its paths must stay in its folder
             if not SHARD_PATH.fullmatch(entry.path):
                 raise ValueError(f"{NAME}: shard path {entry.path!r} is not data/<folders>/<name>.tar")
         return manifest
+
+
+def known(kind: type[T], fields: Mapping[str, Any]) -> T:
+    """An instance from those of the fields that it has: later versions of one format may add some."""
+    return kind(**{name: value for name, value in fields.items() if name in {f.name for f in dataclasses.fields(kind)}})  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True)
@@ -79,6 +92,7 @@ class Header:
     created_by: str
     scores: Sequence[str]
     captioners: Sequence[str]
+    extras: Sequence[str] = ()
 
 
 def build_manifest(folder: Path, header: Header, shards: Sequence[ShardEntry], index_sha256: str) -> Manifest:
@@ -99,6 +113,7 @@ def build_manifest(folder: Path, header: Header, shards: Sequence[ShardEntry], i
         totals=totals,
         licenses=dict(Counter(columns["license"])),
         index_sha256=index_sha256,
+        extras=tuple(header.extras),
     )
 
 

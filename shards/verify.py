@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from shards.configs import check_card
-from shards.examine import Expected, Found, examine
+from shards.examine import Expected, Fault, Found, examine
 from shards.index import Row, arrow_schema, index_schema, read_rows
 from shards.manifest import INDEX_NAME, Manifest, ShardEntry, read_manifest
 from shards.manifest import NAME as MANIFEST_NAME
@@ -24,10 +24,11 @@ CARD_NAME = "README.md"
 
 @dataclass(frozen=True)
 class Problem:
-    """`path` is relative to the dataset folder."""
+    """`path` is relative to the dataset folder; `key` is that of the sample, where it is one that is wrong."""
 
     path: str
     what: str
+    key: str = ""
 
     def __str__(self) -> str:
         return f"{self.path}: {self.what}"
@@ -52,8 +53,8 @@ def verify(folder: Path, *, card: bool = True) -> list[Problem]:
     keys: set[object] = set()
     for entry in manifest.shards:
         if entry.path in present:
-            found = examine(folder, Expected(entry.path, manifest.scores, manifest.captioners))
-            problems += [Problem(entry.path, what) for what in _check_shard(entry, found, keys)]
+            found = examine(folder, Expected(entry.path, manifest.scores, manifest.captioners, manifest.extras))
+            problems += [Problem(entry.path, fault.what, fault.key) for fault in _check_shard(entry, found, keys)]
             problems += _check_rows(folder, entry.path, found.rows) if indexed else []
     problems += [Problem(path, what) for path, what in check_links(folder, manifest)]
     return problems + (list(_check_card(folder, manifest)) if card else [])
@@ -73,7 +74,9 @@ def _check_index(folder: Path, manifest: Manifest) -> Iterator[Problem]:
         with open_binary(folder / INDEX_NAME) as file:
             if hashlib.file_digest(file, "sha256").hexdigest() != manifest.index_sha256:
                 yield Problem(INDEX_NAME, "its sha256 is not the manifest's")
-        if not index_schema(folder / INDEX_NAME).equals(arrow_schema(manifest.scores, manifest.captioners)):
+        if not index_schema(folder / INDEX_NAME).equals(
+            arrow_schema(manifest.scores, manifest.captioners, manifest.extras)
+        ):
             yield Problem(INDEX_NAME, "its columns do not follow from the manifest's scores and captioners")
         shards = set(pq.read_table(folder / INDEX_NAME, columns=["shard"])["shard"].to_pylist())
         for shard in sorted(shards - {entry.path for entry in manifest.shards}):
@@ -82,29 +85,30 @@ def _check_index(folder: Path, manifest: Manifest) -> Iterator[Problem]:
         yield Problem(INDEX_NAME, f"cannot be read: {error}")
 
 
-def _check_shard(entry: ShardEntry, found: Found, keys: set[object]) -> Iterator[str]:
+def _check_shard(entry: ShardEntry, found: Found, keys: set[object]) -> Iterator[Fault]:
     if found.size_bytes != entry.size_bytes:
-        yield f"has {found.size_bytes} bytes, the manifest says {entry.size_bytes}"
+        yield Fault(f"has {found.size_bytes} bytes, the manifest says {entry.size_bytes}")
     if found.sha256 != entry.sha256:
-        yield "its sha256 is not the manifest's"
+        yield Fault("its sha256 is not the manifest's")
     if len(found.rows) != entry.samples and not found.problems:
-        yield f"has {len(found.rows)} samples, the manifest says {entry.samples}"
+        yield Fault(f"has {len(found.rows)} samples, the manifest says {entry.samples}")
     yield from found.problems
     for row in found.rows:
         if row["key"] in keys:
-            yield f"sample {row['key']} has a key that came before"
+            yield Fault(f"sample {row['key']} has a key that came before", str(row["key"]))
         keys.add(row["key"])
 
 
 def _check_rows(folder: Path, shard: str, found: list[Row]) -> Iterator[Problem]:
     indexed = {row["key"]: row for row in read_rows(folder / INDEX_NAME, "shard", shard)}
     for row in found:
+        key = str(row["key"])
         listed = indexed.pop(row["key"], None)
         if listed is None:
-            yield Problem(INDEX_NAME, f"has no row for sample {row['key']} of {shard}")
+            yield Problem(INDEX_NAME, f"has no row for sample {key} of {shard}", key)
         elif wrong := [name for name in row if listed[name] != row[name]]:
-            yield Problem(INDEX_NAME, f"sample {row['key']} of {shard} differs in {', '.join(wrong)}")
-    yield from (Problem(INDEX_NAME, f"has sample {key}, which is not in {shard}") for key in indexed)
+            yield Problem(INDEX_NAME, f"sample {key} of {shard} differs in {', '.join(wrong)}", key)
+    yield from (Problem(INDEX_NAME, f"has sample {key}, which is not in {shard}", str(key)) for key in indexed)
 
 
 def _check_card(folder: Path, manifest: Manifest) -> Iterator[Problem]:

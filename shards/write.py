@@ -7,10 +7,12 @@ integer (23.976 read back as 23), a null, a dot in a key (two samples become one
 import hashlib
 import json
 import math
+import mmap
 import os
 import re
 import tarfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, cast
@@ -21,6 +23,7 @@ NAME = re.compile(r"(?!__)[a-z0-9_-]+")  # `datasets` skips members that start w
 MAX_MEMBER_NAME = 100  # bytes; longer needs USTAR's prefix field, which splits at a slash only
 RECORD = 10_240  # tar programs write, and some expect, whole records of 20 blocks
 INT64 = 2**63
+Content = bytes | mmap.mmap
 
 
 @dataclass(frozen=True)
@@ -67,7 +70,8 @@ def write_shard(path: Path, samples: Iterable[Sample]) -> ShardWritten:
             columns = columns or found
             if found != columns:
                 raise ValueError(f"sample {sample.key}: scores and captioners {found} differ from {columns} before")
-            members += [tar.add(sample.key, name, data) for name, data in _contents(sample, metadata)]
+            with _video(sample) as video:
+                members += [tar.add(sample.key, name, data) for name, data in _contents(sample, metadata, video)]
         if not members:
             raise ValueError(f"{path}: a shard needs at least one sample")
         tar.close()
@@ -129,7 +133,21 @@ def _check_key(key: str, keys: set[str]) -> None:
     keys.add(key)
 
 
-def _contents(sample: Sample, metadata: Mapping[str, object]) -> list[tuple[str, bytes]]:
+@contextmanager
+def _video(sample: Sample) -> Iterator[Content]:
+    """Mapped, not read: a clip may be large."""
+    if isinstance(sample.video, bytes):
+        yield sample.video
+        return
+    with sample.video.open("rb") as file:
+        if not os.fstat(file.fileno()).st_size:  # cannot be mapped
+            yield b""
+            return
+        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
+            yield mapped
+
+
+def _contents(sample: Sample, metadata: Mapping[str, object], video: Content) -> list[tuple[str, Content]]:
     """(member name, content) in the order of the format."""
     captioners = list(sample.captions)
     if captioners[:1] != [metadata["captioner"]] or not all(map(NAME.fullmatch, captioners)):
@@ -138,8 +156,7 @@ def _contents(sample: Sample, metadata: Mapping[str, object]) -> list[tuple[str,
             f"captioner of the metadata, {metadata['captioner']!r}"
         )
     texts = [_checked(f"sample {sample.key}: {name}", text, "string", True) for name, text in sample.captions.items()]
-    video = sample.video if isinstance(sample.video, bytes) else sample.video.read_bytes()
-    if not video:
+    if not len(video):
         raise ValueError(f"sample {sample.key}: mp4: the video is empty")
     record = json.dumps(metadata, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     contents = [record.encode(), video, *(str(text).encode() for text in texts)]
@@ -152,7 +169,7 @@ class _Tar:
     def __init__(self, file: BinaryIO) -> None:
         self.file, self.sha256, self.size_bytes = file, hashlib.sha256(), 0
 
-    def add(self, key: str, name: str, data: bytes) -> Member:
+    def add(self, key: str, name: str, data: Content) -> Member:
         info = tarfile.TarInfo(f"{key}.{name}")  # regular file, mode 0644, owner 0, mtime 0
         if len(info.name) > MAX_MEMBER_NAME:
             raise ValueError(f"sample {key}: {name}: member names have at most {MAX_MEMBER_NAME} bytes")
@@ -168,7 +185,7 @@ class _Tar:
         self._write(bytes(-self.size_bytes % RECORD))
         self.file.flush()
 
-    def _write(self, data: bytes) -> None:
+    def _write(self, data: Content) -> None:
         self.file.write(data)
         self.sha256.update(data)
         self.size_bytes += len(data)

@@ -1,6 +1,7 @@
 """A clip made of the source's own packets: nothing is decoded, no picture changes, user data is left out."""
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 from fractions import Fraction
 from itertools import islice
 from pathlib import Path
@@ -13,6 +14,8 @@ from av.packet import Packet
 from av.video.stream import VideoStream
 
 from builder.media.bitstream import Bitstream
+from builder.media.copied_sound import sound
+from builder.media.held import Held, held
 from builder.media.packets import CopyRange, Ints, PacketIndex
 from builder.media.sniff import open_video, video_stream
 
@@ -22,23 +25,43 @@ MP4_OPTIONS = {"fflags": "+bitexact", "movflags": "+faststart"}
 FINEST_TIME_BASE = 1_000_000  # MP4 readers keep 32 bits of it
 
 
-def copy(source: Path, target: Path, index: PacketIndex, wanted: CopyRange) -> bool:
-    """Write the packets of a `PacketIndex.copy_range` as an MP4 that begins at 0; False if they were not found again.
+def copy(source: Path, target: Path, index: PacketIndex, wanted: CopyRange, with_sound: bool) -> str | None:
+    """Write the packets of a `PacketIndex.copy_range` as an MP4 that begins at 0; None if they were not found again.
 
-    Rotation, shape of pixels and colours stay as they are. Packets stream through, whatever the length.
+    Rotation, shape of pixels and colours stay as they are. Packets stream through, whatever the length. Returns what is
+    to be said of the sound, if anything.
     """
-    with open_video(source) as container, av.open(f"file:{target.absolute()}", "w", "mp4", MP4_OPTIONS) as out:
-        stream = video_stream(container)
+    kept = held(source)
+    if not kept.used or index.seekable:
+        words = _copy(kept, (source, target), index, wanted, with_sound)
+        if words is not None:
+            return words
+    with open_video(source) as container:  # what was read before must not decide what is found
+        return _copy(Held(container), (source, target), index, wanted, with_sound)
+
+
+def _copy(
+    opened: Held, paths: tuple[Path, Path], index: PacketIndex, wanted: CopyRange, with_sound: bool
+) -> str | None:
+    source, target = paths
+    with ExitStack() as stack:
+        out = stack.enter_context(av.open(f"file:{target.absolute()}", "w", "mp4", MP4_OPTIONS))
+        container, stream = opened.container, video_stream(opened.container)
         bitstream = Bitstream.of(stream)
         track = _track(out, stream, bitstream)
-        if index.seekable and wanted.packets.start:  # not in MPEG streams: a seek lands behind what was asked for
+        if index.seekable and (
+            wanted.packets.start or opened.used
+        ):  # in MPEG streams a seek lands behind what was asked
             container.seek(int(index.dts[wanted.packets.start]), stream=stream)
+        opened.used = True
         durations = _durations(index, wanted)
+        span_s = wanted.start_pts * index.time_base, wanted.end_pts * index.time_base
+        heard = stack.enter_context(sound(source, out, *span_s, index.seekable)) if with_sound else None
         found = 0
         for number, packet in zip(wanted.packets, _run(container, stream, wanted), strict=False):
             pts = packet.pts
             if pts is None or pts != index.pts[number]:
-                return False
+                return None
             found += 1
             if pts < wanted.start_pts:
                 continue  # leading pictures: their references are not in the clip
@@ -46,8 +69,13 @@ def copy(source: Path, target: Path, index: PacketIndex, wanted: CopyRange) -> b
             kept.pts, kept.dts = pts - wanted.start_pts, int(index.dts[number]) - wanted.start_pts
             kept.duration = durations[pts]
             kept.time_base, kept.stream = index.time_base, track
+            if heard:
+                heard.until(kept.dts * index.time_base)
             out.mux(kept)
-        return found == len(wanted.packets)
+        if heard:
+            heard.until(None)
+        words = heard.words if heard else ""
+        return words if found == len(wanted.packets) else None
 
 
 def _track(out: OutputContainer, stream: VideoStream, bitstream: Bitstream) -> VideoStream:

@@ -1,40 +1,46 @@
 """Cut one clip: the source's own packets where they do, a new encoding where not. No sound, no metadata."""
 
+from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
-import av.error
-from av.packet import Packet
-from av.video.stream import VideoStream
+import av
+import numpy as np
 
 from builder.errors import ItemError
 from builder.media.copy import copy
-from builder.media.encode import Encoded, encode
-from builder.media.frames import quarter_turns, upright_size
-from builder.media.packets import CopyRange, PacketIndex, index
-from builder.media.sniff import open_video, video_stream
+from builder.media.encode import Encoded, Recipe, encode
+from builder.media.packets import CopyRange, PacketIndex, index, index_held
+from builder.media.readable import Shown, shown
+from builder.media.view import View, frames_of
 
 __all__ = ["CutFacts", "CutSettings", "PacketIndex", "Span", "cut", "index"]
 
 Mode = Literal["auto", "copy", "encode"]
 LONGEST_GOP = 250
 EPSILON_S = 1e-6
+RATE_ROUNDED = 0.0006  # 23.976, 29.97, 59.94
+JITTER_S = 0.001  # Matroska rounds timestamps to this
 
 
 @dataclass(frozen=True)
 class Span:
     """The frames with start_pts <= pts < end_pts, in the stream's time base, and how many `scan` saw there.
 
-    `clean`: it decoded all of the video without an error. If it did not, a copy is decoded to be sure.
+    `clean`: it decoded all of the video without an error. If it did not, a copy is decoded to be sure; if it did, and
+    found `size` (upright), the first frame of a copy need not be. `view` is the part of the picture to show, if not all
+    of it as it is.
     """
 
     start_pts: int
     end_pts: int
     frames: int
     clean: bool = False
+    view: View | None = None
+    size: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True)
@@ -43,7 +49,8 @@ class CutSettings:
 
     A copy can lose what lies before the first key frame inside the span and behind the last frame that others do not
     need: `auto` accepts `max_loss_s` seconds together. `keyframe_s`: seconds between key frames of an encoded clip,
-    for random access.
+    for random access. `fps`: frames a second to resample to, 0 to leave them; a span that has just these is copied.
+    With `sound`, packets of the source's sound go along.
     """
 
     mode: Mode = "auto"
@@ -51,6 +58,14 @@ class CutSettings:
     crf: int = 18
     preset: str = "veryfast"
     keyframe_s: float = 1.0
+    fps: float = 0.0
+    sound: bool = False
+
+    @property
+    def rate(self) -> Fraction:
+        """Of a film's 24000/1001, written as 23.976, that."""
+        near = Fraction(round(self.fps * 1.001) * 1000, 1001)
+        return near if self.fps and abs(near - self.fps) < RATE_ROUNDED else Fraction(str(self.fps))
 
 
 @dataclass(frozen=True)
@@ -95,14 +110,15 @@ def cut(source: Path, target: Path, span: Span, settings: CutSettings, packets: 
         what = f"{source}: frames from pts {span.start_pts} to {span.end_pts} cannot be copied: {copied}"
         raise ItemError("no_copy", f'{what}; set cut = "auto" to encode such clips, or leave the clip out')
     except BaseException:
-        target.unlink(missing_ok=True)
+        with suppress(PermissionError):  # memory, named by its descriptor, is its owner's
+            target.unlink(missing_ok=True)
         raise
 
 
 @lru_cache(maxsize=1)
 def _index_once(source: Path, size_bytes: int, mtime_ns: int) -> PacketIndex:
     """Clips of one source tend to come in a row."""
-    return index(source)
+    return index_held(source)
 
 
 def _copied(source: Path, target: Path, span: Span, how: tuple[CutSettings, PacketIndex]) -> CutFacts | str:
@@ -111,19 +127,24 @@ def _copied(source: Path, target: Path, span: Span, how: tuple[CutSettings, Pack
     found = packets.copy_range(span.start_pts, span.end_pts, span.frames)
     if isinstance(found, str):
         return found
+    if span.view or not _has_rate(packets, found, settings.rate):
+        return "another size or rate is asked for"
     head_s = float((found.start_pts - span.start_pts) * packets.time_base)
     tail_s = float((span.end_pts - found.end_pts) * packets.time_base)
     if settings.mode == "auto" and head_s + tail_s > settings.max_loss_s + EPSILON_S:
         return f"{head_s + tail_s:.3f} s would be lost"
-    if not copy(source, target, packets, found):
+    heard = copy(source, target, packets, found, settings.sound)
+    if heard is None:
         return "the packets were not found again"
-    shown = _shown(target, found.frames, thorough=not span.clean)
-    if isinstance(shown, str):
-        return shown
+    size = span.size if span.clean and packets.seekable else None  # other containers may lack a header of their own
+    seen = shown(target, found.frames, thorough=not span.clean, size=size)
+    if isinstance(seen, str):
+        return seen
+    said = "packets unchanged" + _lost_words(found, head_s, tail_s) + (f"; {heard}" if heard else "")
     return CutFacts(
-        **_measures(found.frames, (found.end_pts - found.start_pts) * packets.time_base, shown),
+        **_measures(found.frames, (found.end_pts - found.start_pts) * packets.time_base, seen),
         method="copy",
-        settings="packets unchanged" + _lost_words(found, head_s, tail_s),
+        settings=said,
         head_frames=found.head,
         tail_frames=found.tail,
         head_s=head_s,
@@ -131,9 +152,18 @@ def _copied(source: Path, target: Path, span: Span, how: tuple[CutSettings, Pack
     )
 
 
-def _measures(frames: int, duration: Fraction, shown: "_Shown") -> dict[str, Any]:
-    width, height = shown.size
-    sizes = {"frames": frames, "width": width, "height": height, "codec": shown.codec}
+def _has_rate(packets: PacketIndex, found: CopyRange, rate: Fraction) -> bool:
+    """Whether resampling would leave every frame where it is."""
+    if not rate:
+        return True
+    pts = np.sort(packets.pts[found.packets.start : found.packets.stop])
+    times_s = (pts[pts >= found.start_pts] - found.start_pts) * float(packets.time_base)
+    return bool(np.all(np.abs(times_s - np.arange(len(times_s)) / float(rate)) <= JITTER_S))
+
+
+def _measures(frames: int, duration: Fraction, seen: Shown) -> dict[str, Any]:
+    width, height = seen.size
+    sizes = {"frames": frames, "width": width, "height": height, "codec": seen.codec}
     return sizes | {"fps": float(frames / duration), "duration_s": float(duration)}
 
 
@@ -146,19 +176,30 @@ def _lost_words(found: CopyRange, head_s: float, tail_s: float) -> str:
 def _encoded(source: Path, target: Path, span: Span, how: tuple[CutSettings, PacketIndex]) -> CutFacts:
     settings, packets = how
     seek_dts = packets.start_before(span.start_pts)
+    duration = (span.end_pts - span.start_pts) * packets.time_base
+    recipe = Recipe(_x264(packets, settings), span.view, settings.rate, settings.sound, packets.seekable)
+    wanted = frames_of(duration, recipe.fps) if recipe.fps else span.frames
     made = Encoded()
     for begin in [seek_dts, None] if seek_dts is not None else [None]:
-        made = encode(source, target, (span.start_pts, span.end_pts), begin, _x264(packets, settings))
-        shown = _shown(target, span.frames, thorough=False) if made.frames == span.frames else ""
-        if not isinstance(shown, str):
-            words = ", ".join([f"libx264 preset={settings.preset} crf={settings.crf} yuv420p", *made.notes])
-            measures = _measures(span.frames, (span.end_pts - span.start_pts) * packets.time_base, shown)
-            return CutFacts(**measures, method="encode", settings=words)
+        made = encode(source, target, (span.start_pts, span.end_pts), begin, recipe)
+        seen = shown(target, wanted, thorough=False) if made.seen == span.frames else ""
+        if not isinstance(seen, str):
+            lasts = wanted / recipe.fps if recipe.fps else duration
+            measures = _measures(wanted, lasts, seen)
+            return CutFacts(**measures, method="encode", settings=", ".join(_words(settings, recipe, made)))
     raise ItemError(
         "cut_mismatch",
-        f"{source}: {span.frames} frames expected from pts {span.start_pts} to {span.end_pts}, {made.frames} found; "
+        f"{source}: {span.frames} frames expected from pts {span.start_pts} to {span.end_pts}, {made.seen} found; "
         "the file changed or decodes differently each time: scan it again, or leave it out",
     )
+
+
+def _words(settings: CutSettings, recipe: Recipe, made: Encoded) -> list[str]:
+    """How it was encoded, and by which version of the library."""
+    version = ".".join(map(str, av.library_versions["libavcodec"]))
+    coding = f"libx264 preset={settings.preset} crf={settings.crf} yuv420p (libavcodec {version})"
+    rate = [f"resampled to {settings.fps:g} fps"] if recipe.fps else []
+    return [coding, *(recipe.view.words if recipe.view else ()), *rate, *made.notes]
 
 
 def _x264(packets: PacketIndex, settings: CutSettings) -> dict[str, str]:
@@ -167,47 +208,6 @@ def _x264(packets: PacketIndex, settings: CutSettings) -> dict[str, str]:
     `cpu-independent`: without it the assembler of another processor generation gives other bytes. `a53cc`: captions
     inside the source's pictures are not written into the clip's.
     """
-    gop = max(1, min(LONGEST_GOP, round(float(packets.rate) * settings.keyframe_s)))
+    gop = max(1, min(LONGEST_GOP, round(float(settings.rate or packets.rate) * settings.keyframe_s)))
     fixed = {"threads": "1", "bf": "0", "a53cc": "0", "flags": "+bitexact", "x264-params": "cpu-independent=1"}
     return {"preset": settings.preset, "crf": str(settings.crf), "g": str(gop), **fixed}
-
-
-@dataclass(frozen=True)
-class _Shown:
-    size: tuple[int, int]
-    codec: str
-
-
-def _shown(target: Path, frames: int, thorough: bool) -> _Shown | str:
-    """What a reader of the clip gets, or why it is of no use.
-
-    All packets are counted, the first frame is decoded or, if `thorough`, all of them. What `scan` decoded without an
-    error need not be decoded again to know that it can be.
-    """
-    starts, sizes = [], []
-    with open_video(target) as container:
-        stream = video_stream(container)
-        stream.thread_count, stream.thread_type = 1, "NONE"
-        for packet in container.demux(stream):
-            if packet.size and not packet.is_discard and packet.pts is not None:
-                starts.append(packet.pts)
-            if thorough or len(starts) == 1 or not packet.size:
-                sizes += _sizes(packet)
-        codec = stream.codec_context.codec.canonical_name
-    if len(starts) != frames or min(starts):
-        return f"the clip written shows {len(starts)} frames instead of {frames}"
-    if len(sizes) != (frames if thorough else 1) or len(set(sizes)) > 1:
-        return "the clip written does not decode as a whole"
-    return _Shown(sizes[0], codec)
-
-
-def _sizes(packet: "Packet[VideoStream]") -> list[tuple[int, int]]:
-    """Of the frames it gives, upright; none of those with holes."""
-    try:
-        frames = packet.decode()
-    except (MemoryError, OSError):
-        raise
-    except av.error.FFmpegError:
-        return []
-    whole = [frame for frame in frames if not frame.is_corrupt]
-    return [upright_size(frame.width, frame.height, quarter_turns(frame.rotation) * 90) for frame in whole]

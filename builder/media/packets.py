@@ -18,6 +18,7 @@ from av.packet import Packet
 from av.video.stream import VideoStream
 
 from builder.media.bitstream import Bitstream
+from builder.media.held import held
 from builder.media.sniff import open_video, video_stream
 from builder.media.structure import MATROSKA, MOV
 
@@ -107,6 +108,15 @@ def index(path: Path) -> PacketIndex:
     """Reads every packet, decodes none. Raises the ItemErrors of `open_video`."""
     with open_video(path) as container:
         return _index(container, video_stream(container))
+
+
+def index_held(path: Path) -> PacketIndex:
+    """The same, of a source that then stays open, to be copied from."""
+    source = held(path)
+    if source.used:
+        return index(path)
+    source.used = True
+    return _index(source.container, video_stream(source.container))
 
 
 def _index(container: InputContainer, stream: VideoStream) -> PacketIndex:

@@ -65,10 +65,11 @@ def _by_magic(head: bytes) -> str | None:
     return None
 
 
-def open_video(path: Path, max_pixels: int = 0) -> InputContainer:
+def open_video(path: Path, max_pixels: int = 0, probe: bool = True) -> InputContainer:
     """Open a file that holds a video; its streams but the one of `video_stream` are switched off.
 
-    Use it in a `with` statement. Frames of more than `max_pixels` are refused by the decoder (0: no limit).
+    Use it in a `with` statement. Frames of more than `max_pixels` are refused by the decoder (0: no limit). Without
+    `probe` none is decoded to learn what the header does not say (15 ms): for who decodes some anyway.
     Raises ItemError `not_a_file`, `empty_file`, `not_video`, `truncated`, `damaged`, `encrypted`, `no_video_stream`,
     `unsupported_codec`, `too_many_streams`.
     """
@@ -79,8 +80,8 @@ def open_video(path: Path, max_pixels: int = 0) -> InputContainer:
     if outline.encrypted:
         raise ItemError("encrypted", f"{path} is encrypted (DRM) and cannot be decoded; leave it out")
     options = {"protocol_whitelist": "file", "format_whitelist": name}
-    if max_pixels:
-        options["max_pixels"] = str(max_pixels)
+    options |= {"max_pixels": str(max_pixels)} if max_pixels else {}
+    options |= {} if probe else {"skip_frame": "all"}  # heeded while it is opened, not by those who decode it then
     # An absolute file: URL: whatever the name holds (a leading dash, `http:`, %d, a newline), it stays a name.
     url = f"file:{path.absolute()}"
     try:

@@ -32,7 +32,7 @@ def finish(storage: Storage, origin: Manifest, shards: Mapping[str, ShardEntry])
         for shard in sorted(filter(storage.exists, shards)):
             found = examine(storage.root, Expected(shard, origin.scores, origin.captioners))
             if found.problems:
-                raise RunError(f"{storage.path(shard)}: {found.problems[0]}; remove it, then run the same again")
+                raise RunError(f"{storage.path(shard)}: {found.problems[0].what}; remove it, then run the same again")
             own = dataclasses.replace(shards[shard], path=shard, samples=len(found.rows), redistributable=False)
             entries.append(dataclasses.replace(own, size_bytes=found.size_bytes, sha256=found.sha256))
             captioners.extend(() if captioners else captioners_of(origin, found.rows[0]))

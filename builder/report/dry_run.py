@@ -142,7 +142,7 @@ def thresholds(run: Run, jobs: dict[str, Job]) -> dict[str, float]:
 def left_out(run: Run, jobs: dict[str, Job], known: Mapping[str, float]) -> "pl.DataFrame | None":
     """What `pick` would leave out under the conditions of now; None where near-duplicates are not looked for."""
     pick = next((stage for _, stage in run.stages if isinstance(stage, Pick)), None)
-    return pick.chosen(everything(jobs, pick.table), known) if pick else None
+    return pick.duplicates(everything(jobs, pick.table), known) if pick else None
 
 
 def unfinished(jobs: dict[str, Job], judge: Conditions) -> Iterator[str]:

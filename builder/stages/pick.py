@@ -42,9 +42,9 @@ class Pick(Conditions):
     least: Annotated[float, Field(gt=0, le=1)] = 0.5  # set by the pipeline
 
     def query(self, inputs: Inputs) -> "pl.DataFrame":
-        return self.chosen(inputs, self.thresholds(inputs))
+        return self.duplicates(inputs, self.thresholds(inputs))
 
-    def chosen(self, inputs: Inputs, known: Mapping[str, float]) -> "pl.DataFrame":
+    def duplicates(self, inputs: Inputs, known: Mapping[str, float]) -> "pl.DataFrame":
         """The rows, given the numbers that percentiles stand for."""
         import polars as pl
 

@@ -65,7 +65,7 @@ def test_metadata_tell_of_the_clip_as_written(packed) -> None:
 
 
 def test_a_clip_that_cannot_be_copied_is_a_failure_by_name(packed) -> None:
-    answers, rows = packed({"v-far": (5, 40), "v-none": (21, 39)}, cut="copy")
+    answers, rows = packed({"v-far": (5, 40), "v-none": (21, 39)}, copy_only=True)
     assert told(rows["v-far"]) == ["copy", 20, 40, 20, 0.8, 1.6, 0.8, 0.6, 25.0]
     assert isinstance(answers[0][0], Packed)
     assert isinstance(answers[1], Failure)
@@ -74,10 +74,10 @@ def test_a_clip_that_cannot_be_copied_is_a_failure_by_name(packed) -> None:
 
 
 def test_encoding_loses_nothing(packed) -> None:
-    _, rows = packed({"v-near": (18, 40)}, cut="encode")
+    _, rows = packed({"v-near": (18, 40)}, video="h264")
     assert told(rows["v-near"]) == ["encode", 18, 40, 22, 0.72, 1.6, 0.88, 0.0, 25.0]
 
 
 def test_only_known_ways_to_cut_are_accepted() -> None:
-    with pytest.raises(ValueError, match="cut"):
-        Pack(cut="smart")
+    with pytest.raises(ValueError, match="video"):
+        Pack(video="smart")
