@@ -21,12 +21,13 @@ SHARD_PATH = re.compile(r"data/([a-z0-9_-]+/)+[a-z0-9_-]+\.tar")
 
 @dataclass(frozen=True)
 class ShardEntry:
-    """`path` is relative to the dataset folder."""
+    """`path` is relative to the dataset folder. Shards that are not `redistributable` are for their maker alone."""
 
     path: str
     samples: int
     size_bytes: int
     sha256: str
+    redistributable: bool = True
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -89,7 +90,8 @@ def obey(order: Mapping[str, Any]) -> None:
     """In the forked process: never returns."""
     from builder.cli import main
 
-    code = 1
+    sleep, code = time.sleep, 1
+    time.sleep = lambda seconds: sleep(min(seconds, 0.05))  # the clients wait seconds between attempts
     try:
         for number, file in enumerate(order["files"], 1):
             os.dup2(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644), number)

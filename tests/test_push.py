@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import shutil
 import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,12 +11,13 @@ from pathlib import Path
 import pytest
 
 from builder.errors import ConfigError
-from builder.push import check_name
+from builder.repository import check_name
+from hub_account import READER, WRITER
 from hub_client import HubClient
-from hub_server import READER, WRITER, HubServer
+from hub_dataset import LAYOUT, write_dataset
+from hub_server import HubServer
 from hub_store import File
 from shards.manifest import read_manifest
-from small_dataset import LAYOUT, write_small_dataset
 
 REPO = "LanguageBind/Open-Sora-Plan"
 LISTING = {"README.md", "manifest.json", "index.parquet", "open_sora_dataset.py"}
@@ -33,13 +33,13 @@ class Author:
     token: str = WRITER
 
     def push(self, *options: str) -> str:
-        done = self.client.run("push", self.dataset, REPO, *options, token=self.token)
+        done = self.client.run("push", self.dataset, "--repo", REPO, *options, token=self.token)
         assert done.code == 0, done.err
         return done.out
 
     def refused(self, *options: str) -> str:
         """The one line of a push that does not succeed."""
-        done = self.client.run("push", self.dataset, REPO, *options, token=self.token)
+        done = self.client.run("push", self.dataset, "--repo", REPO, *options, token=self.token)
         assert (done.code, done.out) == (1, "")
         assert "Traceback" not in done.err
         assert not self.token or self.token not in done.err
@@ -57,7 +57,7 @@ def peers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[HubServer,
 def author(peers: tuple[HubServer, HubClient], tmp_path: Path) -> Author:
     hub, client = peers
     hub.reset()
-    return Author(hub, client, write_small_dataset(tmp_path / "dataset").folder)
+    return Author(hub, client, write_dataset(tmp_path / "dataset"))
 
 
 def published(hub: HubServer) -> dict[str, bytes]:
@@ -126,7 +126,7 @@ def test_kill_9_and_again(author: Author, moment: str) -> None:
     author.hub.objects.clear()
 
     author.hub.watch(moment, lambda: os.kill(author.client.pid, signal.SIGKILL))
-    assert author.client.run("push", author.dataset, REPO, token=author.token).code == -signal.SIGKILL
+    assert author.client.run("push", author.dataset, "--repo", REPO, token=author.token).code == -signal.SIGKILL
     assert "README.md" not in published(author.hub)
     assert author.push() == whole
     assert published(author.hub) == expected
@@ -240,8 +240,7 @@ def test_shards_for_a_folder_that_readers_see_come_with_the_card(author: Author)
     smaller = drop_shard(author, "data/pexels/r0001/pexels-train-000001.tar")
     author.push()
     before = author.hub.repositories[REPO].head
-    shutil.rmtree(author.dataset)
-    write_small_dataset(author.dataset)
+    write_dataset(author.dataset)
     author.push()
     after = author.hub.repositories[REPO].commits
     assert after[-2] == before
@@ -259,10 +258,7 @@ def test_shards_no_longer_listed_go_with_the_card(author: Author) -> None:
 
 def drop_shard(author: Author, path: str) -> str:
     """Write the dataset anew without this shard."""
-    shutil.rmtree(author.dataset)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.delitem(LAYOUT, path)  # type: ignore[arg-type]
-        write_small_dataset(author.dataset)
+    write_dataset(author.dataset, {known: keys for known, keys in LAYOUT.items() if known != path})
     return path
 
 
@@ -297,4 +293,4 @@ def test_a_repository_of_another_kind_is_left_alone(author: Author) -> None:
 @pytest.mark.parametrize("name", ["Open-Sora-Plan", "a/b/c", "a/../b", "", "a/b c", "x/open_sora_dataset"])
 def test_names_that_cannot_be_used(name: str) -> None:
     with pytest.raises(ConfigError, match="loading script" if "_" in name else "OWNER/NAME"):
-        check_name(name)
+        check_name(name, "open_sora_dataset.py")
