@@ -1,9 +1,12 @@
 """The commands that change what others can read: on the Hub, and for good."""
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from builder.errors import ConfigError
 
 publishing = typer.Typer()
 
@@ -31,3 +34,44 @@ def push(
 
     for line in publish(path, repo, Wishes(private, create_pr, dry_run, links, rules)):
         typer.echo(line)
+
+
+@publishing.command()
+def takedown(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="The run folder.")],
+    ids: Annotated[
+        list[str] | None, typer.Option("--id", metavar="SITE:ID", help="Or a clip or a video of the dataset.")
+    ] = None,
+    urls: Annotated[
+        list[str] | None, typer.Option("--url", metavar="URL", help="Of the video, its page, or its author.")
+    ] = None,
+    authors: Annotated[list[str] | None, typer.Option("--author", metavar="NAME", help="All of their videos.")] = None,
+    hashes: Annotated[
+        list[str] | None, typer.Option("--sha256", metavar="SHA256", help="Of a source file or a clip.")
+    ] = None,
+    repo: Annotated[str, typer.Option(metavar="OWNER/NAME", help="Publish what is left there.")] = "",
+    purge: Annotated[
+        bool, typer.Option("--purge", help="Then delete from its history what is no longer in use; asks first.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> None:
+    """Take videos out: list them, build the run again without them, publish that, and delete the old files for good."""
+    if purge and not repo:
+        raise ConfigError("--purge goes with --repo OWNER/NAME")
+    if purge and not yes and not sys.stdin.isatty():
+        raise ConfigError("--purge asks before it deletes anything for good; without a terminal, add --yes")
+    from builder.withdraw import Named, withdraw
+
+    for line in withdraw(run, Named(ids or (), urls or (), authors or (), hashes or ())):
+        typer.echo(line)
+    if not repo:
+        typer.echo("what was published of it still has them; run the same with --repo OWNER/NAME")
+        return
+    from builder.retract import purge as delete
+    from builder.retract import republish
+
+    for line in republish(run, repo):
+        typer.echo(line)
+    if purge:
+        for line in delete(repo, lambda question: yes or typer.confirm(question)):
+            typer.echo(line)
