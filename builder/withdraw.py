@@ -76,7 +76,7 @@ def source_of(run: Run, name: str, default: str = "") -> str:
     """The sha256 of the source of a clip (by id or sha256) or of a video (by id) that is, or was, in the dataset."""
     folder = run.storage.path(DATASET)
     for row in removed.read(folder / removed.NAME):
-        if name in (row.clip_id, row.mp4_sha256, str(row.clip_id).rpartition("-")[0]):
+        if name in (row.clip_id, row.mp4_sha256) or (row.clip_id or "").startswith(f"{name}-"):
             return row.source_sha256
     if (folder / INDEX_NAME).exists():
         index = pl.scan_parquet(folder / INDEX_NAME)

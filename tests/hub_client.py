@@ -50,9 +50,9 @@ class HubClient:
         """A command line, `osd-build` left out."""
         return self.order(["osd-build", *map(str, arguments)], token)
 
-    def python(self, code: str, *arguments: object) -> str:
-        """Somebody else's program, without a token; what it printed."""
-        done = self.order(["-c", *map(str, arguments)], code=code)
+    def python(self, code: str, *arguments: object, token: str = "") -> str:
+        """Somebody else's program; what it printed."""
+        done = self.order(["-c", *map(str, arguments)], token, code)
         assert done.code == 0, done.err
         return done.out
 
