@@ -60,6 +60,10 @@ def takedown(
         raise ConfigError("--purge goes with --repo OWNER/NAME")
     if purge and not yes and not sys.stdin.isatty():
         raise ConfigError("--purge asks before it deletes anything for good; without a terminal, add --yes")
+    if repo:
+        from builder.repository import check_name
+
+        check_name(repo)
     from builder.withdraw import Named, withdraw
 
     for line in withdraw(run, Named(ids or (), urls or (), authors or (), hashes or ())):

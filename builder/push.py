@@ -14,7 +14,6 @@ from pathlib import Path
 from huggingface_hub import RepoFile, get_token
 
 from builder import releases, removed
-from builder.dataset import LOADER
 from builder.errors import RunError
 from builder.figures import as_size
 from builder.publication import Publication, open_dataset, prepare, scratch_folder
@@ -59,7 +58,7 @@ def push(path: Path, repo: str, wishes: Wishes) -> Iterator[str]:
         RunError: the folder is not intact, nothing in it may be published, the Hub refuses, or it already has other
             bytes under a shard's name.
     """
-    check_name(repo, LOADER)
+    check_name(repo)
     dataset = open_dataset(path)
     with scratch_folder(dataset) as scratch:
         publication = prepare(dataset, repo, scratch, links=wishes.links, rules=wishes.rules)

@@ -21,6 +21,7 @@ from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError
 from builder.errors import ConfigError, RunError
 
 MAIN = "main"
+LOADER = "open_sora_dataset.py"
 REPO = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
 AGAIN = "run the same again: what has arrived is not sent twice"
 ADVICE = {
@@ -179,7 +180,7 @@ class Repository:
             self.api.change_discussion_status(self.repo, self.number, "open", repo_type="dataset")
 
 
-def check_name(repo: str, loader: str) -> None:
+def check_name(repo: str) -> None:
     """Refuse a name under which `load_dataset` would not work.
 
     Raises:
@@ -187,9 +188,9 @@ def check_name(repo: str, loader: str) -> None:
     """
     if not REPO.fullmatch(repo):
         raise ConfigError(f"{repo!r} does not name a repository; write OWNER/NAME, as in LanguageBind/Open-Sora-Plan")
-    if repo.partition("/")[2] == loader.removesuffix(".py"):
+    if repo.partition("/")[2] == LOADER.removesuffix(".py"):
         raise ConfigError(
-            f"a repository called {repo} cannot hold {loader}: load_dataset takes a file of the repository's name "
+            f"a repository called {repo} cannot hold {LOADER}: load_dataset takes a file of the repository's name "
             "for a loading script, and refuses it; choose another name"
         )
 

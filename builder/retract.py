@@ -27,7 +27,7 @@ def republish(run: Path, repo: str) -> Iterator[str]:
     Raises:
         RunError: nothing was published there, or the Hub refuses.
     """
-    check_name(repo, LOADER)
+    check_name(repo)
     remote = Repository(repo)
     with speaking_plainly(repo):
         if not remote.exists():

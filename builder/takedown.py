@@ -86,7 +86,8 @@ def name_list(build: Path) -> str:
     text = build.read_text(encoding="utf-8")
     line = f"takedown = {json.dumps(DEFAULT_LIST)}\n"
     header = SECTION.search(text)
-    new = f"{text[: header.end()]}{line}{text[header.end() :]}" if header else f"{text.rstrip()}\n\n[licenses]\n{line}"
+    before = text[: header.end()] if header else f"{text.rstrip()}\n\n[licenses]"
+    new = before + ("" if before.endswith("\n") else "\n") + line + (text[header.end() :] if header else "")
     expected = tomllib.loads(text)
     expected["licenses"] = {**expected.get("licenses", {}), "takedown": DEFAULT_LIST}
     try:

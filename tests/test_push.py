@@ -252,4 +252,4 @@ def test_a_repository_of_another_kind_is_left_alone(author: Author) -> None:
 @pytest.mark.parametrize("name", ["Open-Sora-Plan", "a/b/c", "a/../b", "", "a/b c", "x/open_sora_dataset"])
 def test_names_that_cannot_be_used(name: str) -> None:
     with pytest.raises(ConfigError, match="loading script" if "_" in name else "OWNER/NAME"):
-        check_name(name, "open_sora_dataset.py")
+        check_name(name)
