@@ -11,6 +11,15 @@ from builder.errors import ConfigError
 publishing = typer.Typer()
 
 PathArg = Annotated[Path, typer.Argument(metavar="RUN", help="A run after osd-build pack, or a dataset folder.")]
+RunArg = Annotated[Path, typer.Argument(metavar="RUN", help="The run folder.")]
+IdOpt = Annotated[
+    list[str] | None, typer.Option("--id", metavar="SITE:ID", help="Or the id of a clip or a video of the dataset.")
+]
+UrlOpt = Annotated[
+    list[str] | None, typer.Option("--url", metavar="URL", help="Of the video, its page, or its author.")
+]
+AuthorOpt = Annotated[list[str] | None, typer.Option("--author", metavar="NAME", help="All of their videos.")]
+HashOpt = Annotated[list[str] | None, typer.Option("--sha256", metavar="SHA256", help="Of a source file or a clip.")]
 RepoOpt = Annotated[str, typer.Option(metavar="OWNER/NAME", help="The dataset repository on the Hub.")]
 
 
@@ -38,17 +47,11 @@ def push(
 
 @publishing.command()
 def takedown(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="The run folder.")],
-    ids: Annotated[
-        list[str] | None, typer.Option("--id", metavar="SITE:ID", help="Or a clip or a video of the dataset.")
-    ] = None,
-    urls: Annotated[
-        list[str] | None, typer.Option("--url", metavar="URL", help="Of the video, its page, or its author.")
-    ] = None,
-    authors: Annotated[list[str] | None, typer.Option("--author", metavar="NAME", help="All of their videos.")] = None,
-    hashes: Annotated[
-        list[str] | None, typer.Option("--sha256", metavar="SHA256", help="Of a source file or a clip.")
-    ] = None,
+    run: RunArg,
+    ids: IdOpt = None,
+    urls: UrlOpt = None,
+    authors: AuthorOpt = None,
+    hashes: HashOpt = None,
     repo: Annotated[str, typer.Option(metavar="OWNER/NAME", help="Publish what is left there.")] = "",
     purge: Annotated[
         bool, typer.Option("--purge", help="Then delete from its history what is no longer in use; asks first.")
