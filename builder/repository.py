@@ -205,6 +205,8 @@ def speaking_plainly(repo: str, *, doing: str = "publish to", anonymous: bool = 
     token = get_token()
     if not token and not anonymous:
         raise RunError(f"cannot {doing} {repo}: {NO_TOKEN}")
+    if token and not token.isascii():  # no header can hold it
+        raise RunError(f"cannot {doing} {repo}: {ADVICE[401]}")
     try:
         yield
     except HfHubHTTPError as error:

@@ -137,8 +137,9 @@ def test_no_token(author: Author) -> None:
     assert author.hub.requests == []
 
 
-def test_a_token_that_nobody_knows(author: Author) -> None:
-    author.token = "hf_strangerstranger"
+@pytest.mark.parametrize("token", ["hf_strangerstranger", "hf_\u00fcmlaut", "two words"])
+def test_a_token_that_nobody_knows(author: Author, token: str) -> None:
+    author.token = token
     assert "does not know the token" in author.refused()
 
 
