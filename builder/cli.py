@@ -15,12 +15,14 @@ except ImportError:  # the base install is the loader alone
     sys.exit("osd-build needs the extra `build`; run: pip install 'open-sora-dataset[build]'")
 
 from builder.finished_datasets import datasets
+from builder.publishing import publishing
 from builder.single_files import files
 
 HELP = "From openly licensed video to captioned, verified WebDataset shards."
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=HELP)
 app.add_typer(files)
 app.add_typer(datasets)
+app.add_typer(publishing)
 
 RunArg = Annotated[Path, typer.Argument(metavar="RUN", help="The run folder, which holds build.toml.")]
 SetOpt = Annotated[
@@ -197,18 +199,6 @@ def pack(
     """Cut the clips, write WebDataset shards, index, manifest and card into RUN/dataset."""
     plan = [f"plan.{k}={v}" for k, v in (("shards", shards), ("split_by", split_by)) if v is not None]
     steps(run, ("pack",), [*(sets or ()), *plan])
-
-
-@app.command()
-def push(
-    dataset: FolderArg,
-    repo: Annotated[str, typer.Argument(metavar="OWNER/NAME", help="The dataset repository on the Hub.")],
-    private: Annotated[bool, typer.Option(help="Create it private.")] = False,
-) -> None:
-    """Upload a finished dataset to the Hub: shards first, the card last, verified in between."""
-    from builder.push import push as upload
-
-    typer.echo(upload(dataset, repo, private=private))
 
 
 @app.command()

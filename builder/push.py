@@ -1,207 +1,176 @@
-"""Publish a finished dataset on the Hub: shards first and checked, then everything that lists them, in one commit.
+"""Publish a dataset on the Hub: shards first and checked, then everything that lists them, in one commit.
 
 A reader of the main branch sees the dataset as it was or as it is, never a card that promises missing shards. What no
 published card can see goes ahead (by `upload_folder`: what has arrived is not sent again); card, index, manifest and
 loader, shards for folders that the published card reads, and removals are one commit, which the Hub refuses when
-somebody else has committed meanwhile. `HF_ENDPOINT` is honoured. The token comes from the environment or from what
-`hf auth login` stored, and is never printed.
+somebody else has committed meanwhile. A pull request gets the same commits on its own branch.
 """
 
-import hashlib
-import json
 import re
-import tempfile
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 
-import httpx2
-from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, RepoFile, get_token
-from huggingface_hub.errors import HfHubHTTPError
+from huggingface_hub import RepoFile, get_token
 
-from builder.dataset import LOADER
-from builder.errors import ConfigError, RunError
-from shards.manifest import INDEX_NAME, SHARD_PATH, Manifest, ShardEntry, read_manifest
+from builder import releases, removed
+from builder.errors import RunError
+from builder.figures import as_size
+from builder.publication import Publication, open_dataset, prepare, scratch_folder
+from builder.repository import ADVICE, AGAIN, MAIN, Local, Repository, check_name, speaking_plainly
+from shards.links import NAME as LINKS_NAME
+from shards.links import Links
 from shards.manifest import NAME as MANIFEST_NAME
-from shards.verify import CARD_NAME, verify
+from shards.manifest import Manifest
 
-REPO = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
-CARD_REPO = re.compile(r'^(for sample in load(?:_dataset)?\()"[^"\n]*"', re.MULTILINE)  # as dataset_card.md has it
-AGAIN = "run the same again: what has arrived is not sent twice"
-ADVICE = {
-    401: "the Hub does not know the token; log in with `hf auth login`, or set HF_TOKEN",
-    403: "the token may not write there; take one with write access (`hf auth login`, or HF_TOKEN)",
-    404: "there is no such repository that the token can see, and it could not be made; check the owner's name",
-    409: f"another change of it is under way; {AGAIN}",
-    412: f"somebody else has committed to it meanwhile; look at what they did, then {AGAIN}",
-    413: "a file is too large for the Hub; pack with a smaller [plan] shard_bytes",
-    429: f"the Hub has had too many requests; wait some minutes, then {AGAIN}",
-}
-TROUBLE = 500
+OURS = re.compile(r"(?:data|links)/([a-z0-9_-]+)/r\d{4}/\1-(?:train|validation)-\d{6}\.tar")
+TOLD = 5  # files named in a message
 
 
 @dataclass(frozen=True)
-class Local:
-    """A file as it is to be published under `path`."""
+class Wishes:
+    """The options of `osd-build push`."""
 
-    path: str
-    content: Path | bytes
-    size_bytes: int
-    sha256: str
-
-    def is_at(self, remote: RepoFile | None) -> bool:
-        """Whether the Hub holds exactly this; of a file that is not in LFS it knows git's hash only."""
-        if remote is None or remote.size != self.size_bytes:
-            return False
-        if remote.lfs:
-            return bool(remote.lfs.sha256 == self.sha256)
-        data = self.content if isinstance(self.content, bytes) else self.content.read_bytes()
-        return bool(remote.blob_id == hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest())
-
-    def addition(self) -> CommitOperationAdd:
-        content = self.content if isinstance(self.content, bytes) else str(self.content)
-        return CommitOperationAdd(self.path, content)
+    private: bool = False
+    pull: bool = False
+    dry: bool = False
+    links: bool = False
+    rules: bool = False
 
 
 @dataclass(frozen=True)
-class Repository:
-    """A dataset repository's main branch."""
+class Change:
+    """From what a branch holds to what it is to hold: `ahead` is sent before, `added` and `removed` are one commit."""
 
-    repo: str
+    ahead: tuple[Local, ...] = ()
+    added: tuple[Local, ...] = ()
+    removed: tuple[str, ...] = ()
 
-    @cached_property
-    def api(self) -> HfApi:
-        return HfApi(library_name="open-sora-dataset")
-
-    @property
-    def url(self) -> str:
-        return f"{self.api.endpoint}/datasets/{self.repo}"
-
-    def create(self, private: bool) -> str:
-        """Make it unless it is there; its head.
-
-        Raises:
-            RunError: it is to be private and is public.
-        """
-        self.api.create_repo(self.repo, repo_type="dataset", private=private or None, exist_ok=True)
-        info = self.api.dataset_info(self.repo)
-        if private and not info.private:
-            raise RunError(f"{self.url} exists and is public; make it private in its settings first, or drop --private")
-        return str(info.sha)
-
-    def files(self, revision: str) -> dict[str, RepoFile]:
-        tree = self.api.list_repo_tree(self.repo, repo_type="dataset", revision=revision, recursive=True)
-        return {entry.path: entry for entry in tree if isinstance(entry, RepoFile)}
-
-    def manifest(self, revision: str) -> Manifest:
-        """The published one.
-
-        Raises:
-            RunError: it is not of this kind, or of a later version.
-        """
-        with tempfile.TemporaryDirectory() as folder:
-            name = self.api.hf_hub_download(
-                self.repo, MANIFEST_NAME, repo_type="dataset", revision=revision, local_dir=folder
-            )
-            try:
-                return Manifest.from_json(Path(name).read_text(encoding="utf-8"))
-            except ValueError as error:
-                raise RunError(f"{self.url}: {error}; choose another repository, or upgrade osd-build") from error
-
-    def upload(self, dataset: Path, paths: Sequence[str], head: str) -> str:
-        """Send shards; the new head."""
-        commit = self.api.upload_folder(
-            repo_id=self.repo,
-            repo_type="dataset",
-            folder_path=dataset,
-            allow_patterns=list(paths),
-            commit_message=f"Add {len(paths)} shards (their card follows)",
-            parent_commit=head,
-        )
-        return str(commit.oid)
-
-    def commit(self, added: Iterable[Local], removed: Iterable[str], message: str, head: str) -> str:
-        """All of it at once; the new head."""
-        operations: list[CommitOperationAdd | CommitOperationDelete] = [file.addition() for file in added]
-        operations += [CommitOperationDelete(path) for path in removed]
-        done = self.api.create_commit(
-            self.repo, operations, commit_message=message, repo_type="dataset", parent_commit=head
-        )
-        return str(done.oid)
+    def __bool__(self) -> bool:
+        return bool(self.ahead or self.added or self.removed)
 
 
-def push(dataset: Path, repo: str, *, private: bool = False) -> str:
-    """Publish the dataset folder; the line to tell the user.
+def push(path: Path, repo: str, wishes: Wishes) -> Iterator[str]:
+    """Publish a run's dataset, or a dataset folder; lines to tell the user, the last one when all is done.
 
     Raises:
         ConfigError: the repository's name cannot be used.
-        RunError: the folder is not intact, the Hub refuses, or it already has other bytes under a shard's name.
+        RunError: the folder is not intact, nothing in it may be published, the Hub refuses, or it already has other
+            bytes under a shard's name.
     """
     check_name(repo)
-    manifest = check_intact(dataset)
-    remote = Repository(repo)
-    with speaking_plainly(repo):
-        head = remote.create(private)
-        return publish(dataset, manifest, remote, head)
+    dataset = open_dataset(path)
+    with scratch_folder(dataset) as scratch:
+        publication = prepare(dataset, repo, scratch, links=wishes.links, rules=wishes.rules)
+        yield from publication.left_out()
+        remote = Repository(repo)
+        with speaking_plainly(repo, anonymous=wishes.dry):
+            if wishes.dry:
+                yield from forecast(publication, remote, wishes)
+                return
+            remote.create(wishes.private)
+            commit, said = publish(publication, remote, wishes.pull)
+        if dataset.run:
+            releases.close(dataset.run, repo, commit)
+        yield said
 
 
-def publish(dataset: Path, manifest: Manifest, remote: Repository, head: str) -> str:
-    """From the state at `head` to the dataset's."""
-    there = remote.files(head)
-    before = remote.manifest(head).shards if MANIFEST_NAME in there else ()
-    check_unchanged(before, manifest, remote.url)
-    shards, rest = local_files(dataset, manifest, remote.repo)
-    missing = [file for file in shards if not file.is_at(there.get(file.path))]
-    seen = {folder_of(entry.path) for entry in before}  # what is added there is read at once
-    ahead = [file for file in missing if folder_of(file.path) not in seen]
-    if ahead:
-        head = remote.upload(dataset, [file.path for file in ahead], head)
-        card = there.get(MANIFEST_NAME)
-        there = remote.files(head)
-        check_arrived(ahead, there, remote.url)
-        if there.get(MANIFEST_NAME) != card:
+def publish(publication: Publication, remote: Repository, pull: bool) -> tuple[str, str]:
+    """Bring the branch to what is to be published; its last commit, and what to tell the user."""
+    if pull:
+        remote = remote.open_pull() or remote
+    head = remote.head()
+    change = change_of(publication, remote, head)
+    if change and pull and remote.branch == MAIN:
+        remote = remote.create_pull()
+        head = remote.head()
+        change = change_of(publication, remote, head)
+    if not change:
+        said = f"{remote.page} holds this dataset already (commit {head}); nothing to do"
+    else:
+        head = send(publication, remote, head, change)
+        said = f"published {summary(publication)}: {remote.url}/commit/{head}"
+    if remote.branch != MAIN:
+        remote.offer()
+        said = f"{said}; to be merged at {remote.page}" if change else said
+    return head, said
+
+
+def send(publication: Publication, remote: Repository, head: str, change: Change) -> str:
+    """First what no card lists yet, then the rest as one commit; the new head."""
+    for root in sorted({file.root for file in change.ahead}):
+        paths = [file.path for file in change.ahead if file.root == root]
+        before = remote.files(head)
+        head = remote.upload(root, paths, f"Add {len(paths)} shards (their card follows)", head)
+        after = remote.files(head)
+        check_arrived([file for file in change.ahead if file.root == root], after, remote.url)
+        if any(before.get(name) != after.get(name) for name in (MANIFEST_NAME, LINKS_NAME)):
             raise RunError(f"{remote.url}: {ADVICE[412]}")
-    added = [file for file in (*shards, *rest) if not file.is_at(there.get(file.path))]
-    removed = superseded(there, before, manifest)
-    if not added and not removed:
-        return f"{remote.url} holds this dataset already (commit {head}); nothing to do"
-    totals = f"{manifest.totals.samples} clips in {len(manifest.shards)} shards"
-    head = remote.commit(added, removed, f"Publish {totals}", head)
-    check_arrived([*shards, *rest], remote.files(head), remote.url)
-    return f"published {totals}: {remote.url}/commit/{head}"
+    change = change_of(publication, remote, head)
+    head = remote.commit(change.added, change.removed, f"Publish {summary(publication)}", head)
+    everything = (*publication.shards, *publication.links, *publication.listing)
+    check_arrived(everything, remote.files(head), remote.url)
+    return head
 
 
-def check_name(repo: str) -> None:
-    """Refuse a name under which `load_dataset` would not work."""
-    if not REPO.fullmatch(repo):
-        raise ConfigError(f"{repo!r} does not name a repository; write OWNER/NAME, as in LanguageBind/Open-Sora-Plan")
-    if repo.partition("/")[2] == LOADER.removesuffix(".py"):
-        raise ConfigError(
-            f"a repository called {repo} cannot hold {LOADER}: load_dataset takes a file of the repository's name "
-            "for a loading script, and refuses it; choose another name"
-        )
+def change_of(publication: Publication, remote: Repository, head: str) -> Change:
+    """What is left to do at this commit.
+
+    Raises:
+        RunError: it holds other shards of the same names, or says that some of these clips were taken down.
+    """
+    there = remote.files(head)
+    before = published(remote, head, there)
+    check_unchanged(before, publication, remote.url)
+    files = (*publication.shards, *publication.links)
+    missing = [file for file in files if not file.is_at(there.get(file.path))]
+    seen = {folder_of(path) for path in before}  # what is added there is read at once
+    ahead = [file for file in missing if folder_of(file.path) not in seen]
+    at_once = [file for file in missing if folder_of(file.path) in seen]
+    gone = removals(publication, remote, head, there)
+    listing = [file for file in (*publication.listing, *gone) if not file.is_at(there.get(file.path))]
+    return Change(tuple(ahead), (*at_once, *listing), tuple(superseded(there, before, publication)))
 
 
-def check_intact(dataset: Path) -> Manifest:
-    if not (dataset / MANIFEST_NAME).is_file():
-        raise RunError(f"{dataset} is no finished dataset (no {MANIFEST_NAME}); name RUN/dataset, after osd-build pack")
-    problems = verify(dataset)
-    if not (dataset / LOADER).is_file():
-        raise RunError(f"{dataset / LOADER} is missing; osd-build pack writes it")
-    if problems:
+def published(remote: Repository, head: str, there: Mapping[str, RepoFile]) -> dict[str, str]:
+    """path -> sha256 of the shards, and of the links, that the card at this commit is about.
+
+    Raises:
+        RunError: what lists them is not of this kind, or of a later version.
+    """
+    found: dict[str, str] = {}
+    try:
+        for name, kind in ((MANIFEST_NAME, Manifest), (LINKS_NAME, Links)):
+            if name in there:
+                text = remote.read(name, head).decode("utf-8", errors="replace")
+                found |= {entry.path: entry.sha256 for entry in kind.from_json(text).shards}
+    except ValueError as error:
+        raise RunError(f"{remote.url}: {error}; choose another repository, or upgrade osd-build") from error
+    return found
+
+
+def removals(publication: Publication, remote: Repository, head: str, there: Mapping[str, RepoFile]) -> list[Local]:
+    """The list of what was taken down, if the repository's lacks some of it: rows are only ever added.
+
+    Raises:
+        RunError: some of it is in what is to be published.
+    """
+    try:
+        known = removed.read(remote.read(removed.NAME, head)) if removed.NAME in there else frozenset()
+    except ValueError as error:
+        raise RunError(f"{remote.url}: {error}; mend it there first") from error
+    if clip := publication.first_of(known | publication.removed):
         raise RunError(
-            f"{dataset} is not intact, nothing was sent ({len(problems)} problems; first {problems[0]}); "
-            f"see all with osd-build verify {dataset}, mend with osd-build pack"
+            f"clip {clip.clip_id} is in this dataset, and its video was taken down ({removed.NAME}); take it out "
+            f"first: osd-build takedown RUN --sha256 {clip.source_sha256}"
         )
-    return read_manifest(dataset)
+    lacking = publication.removed - known
+    return [Local.of(removed.NAME, removed.as_bytes(known | lacking))] if lacking else []
 
 
-def check_unchanged(before: Sequence[ShardEntry], manifest: Manifest, url: str) -> None:
+def check_unchanged(before: Mapping[str, str], publication: Publication, url: str) -> None:
     """A published shard never changes: readers resume in it, and cache it, by its name."""
-    published = {entry.path: entry.sha256 for entry in before}
-    changed = [e.path for e in manifest.shards if published.get(e.path, e.sha256) != e.sha256]
+    changed = [path for path, sha256 in publication.entries.items() if before.get(path, sha256) != sha256]
     if changed:
         raise RunError(
             f"{url} has {len(changed)} shards of these names with other contents (first {changed[0]}); published "
@@ -209,63 +178,57 @@ def check_unchanged(before: Sequence[ShardEntry], manifest: Manifest, url: str) 
         )
 
 
-def check_arrived(files: Iterable[Local], there: dict[str, RepoFile], url: str) -> None:
+def check_arrived(files: Iterable[Local], there: Mapping[str, RepoFile], url: str) -> None:
     wrong = [file.path for file in files if not file.is_at(there.get(file.path))]
     if wrong:
-        raise RunError(f"{url} does not hold what was sent: {', '.join(wrong[:5])} ({len(wrong)} in all); {AGAIN}")
+        names = ", ".join(wrong[:TOLD])
+        raise RunError(f"{url} does not hold what was sent: {names} ({len(wrong)} in all); {AGAIN}")
 
 
-def local_files(dataset: Path, manifest: Manifest, repo: str) -> tuple[list[Local], list[Local]]:
-    """The shards, and the files that list them; the card's examples name the repository it goes to."""
-    shards = [Local(e.path, dataset / e.path, e.size_bytes, e.sha256) for e in manifest.shards]
-    card = CARD_REPO.sub(
-        lambda match: match[1] + json.dumps(repo), (dataset / CARD_NAME).read_text(encoding="utf-8")
-    ).encode()
-    rest = [Local(CARD_NAME, card, len(card), hashlib.sha256(card).hexdigest())]
-    for name in (INDEX_NAME, MANIFEST_NAME, LOADER):
-        with (dataset / name).open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-        rest.append(Local(name, dataset / name, (dataset / name).stat().st_size, digest))
-    return shards, rest
-
-
-def superseded(there: Iterable[str], before: Sequence[ShardEntry], manifest: Manifest) -> list[str]:
-    """Shards to remove: published ones that are no longer listed, and strangers in folders that the card reads.
-
-    Other files of the repository are its owner's.
-    """
-    ours = {entry.path for entry in manifest.shards}
+def superseded(there: Iterable[str], before: Mapping[str, str], publication: Publication) -> list[str]:
+    """Tars to remove: published ones that are no longer listed, what is named as ours are, and strangers in folders
+    that the card reads. Other files of the repository are its owner's."""
+    ours = publication.entries.keys()
     folders = {folder_of(path) for path in ours}
-    gone = {entry.path for entry in before} - ours
-    return [p for p in there if p in gone or (SHARD_PATH.fullmatch(p) and folder_of(p) in folders and p not in ours)]
+    gone = [p for p in there if p in before or OURS.fullmatch(p) or (p.endswith(".tar") and folder_of(p) in folders)]
+    stale = [LINKS_NAME] if LINKS_NAME in there and not publication.links else []
+    return [path for path in gone if path not in ours] + stale
 
 
 def folder_of(path: str) -> str:
     return path.rpartition("/")[0]
 
 
-@contextmanager
-def speaking_plainly(repo: str) -> Iterator[None]:
-    """Turn what the client raises into one line that says what to do; the token is cut out of it.
-
-    Raises:
-        RunError: for every failure of the Hub, of the network or of the login.
-    """
-    token = get_token()
-    if not token:
-        raise RunError(f"cannot publish to {repo}: {ADVICE[401].replace('does not know the token', 'needs a token')}")
-    try:
-        yield
-    except HfHubHTTPError as error:
-        status = error.response.status_code
-        trouble = f"the Hub has trouble of its own (status {status}); wait, then {AGAIN}"
-        advice = trouble if status >= TROUBLE else ADVICE.get(status, f"the Hub answered {status}; {AGAIN}")
-        said = f" (it says: {first_line(error.server_message)})" if error.server_message else ""
-        raise RunError(f"cannot publish to {repo}: {advice}{said}".replace(token, "...")) from error
-    except (httpx2.HTTPError, OSError, RuntimeError, ValueError) as error:  # RuntimeError: hf_xet; ValueError: the card
-        text = f"{type(error).__name__}: {first_line(str(error))}".replace(token, "...")
-        raise RunError(f"cannot publish to {repo}: the Hub cannot be talked to ({text}); {AGAIN}") from error
+def summary(publication: Publication) -> str:
+    totals = f"{publication.manifest.totals.samples} clips in {len(publication.shards)} shards"
+    linked = sum(entry.samples for entry in publication.gate.barred) if publication.links else 0
+    return f"{totals}, and the links of {linked} more" if linked else totals
 
 
-def first_line(text: str) -> str:
-    return text.strip().partition("\n")[0]
+def forecast(publication: Publication, remote: Repository, wishes: Wishes) -> Iterator[str]:
+    """What a push would do, in lines; asks the Hub, and tells it nothing."""
+    if remote.exists():
+        if wishes.pull and get_token():
+            remote = remote.open_pull() or remote
+        change = change_of(publication, remote, remote.head())
+        yield f"would change {remote.page}" if change else f"{remote.page} holds this dataset already; nothing to do"
+    else:
+        change = Change((*publication.shards, *publication.links), publication.listing)
+        yield f"would make {remote.url}" + (", private" if wishes.private else ", which everybody can read")
+    if wishes.pull and change:
+        yield "would put all of it into a pull request"
+    yield from told("would send, ahead of the card", change.ahead)
+    yield from told("would then commit", change.added)
+    if change.removed:
+        yield f"would remove in the same commit: {names(change.removed)}"
+    yield "nothing was sent (--dry-run)"
+
+
+def told(what: str, files: Sequence[Local]) -> Iterator[str]:
+    if files:
+        yield f"{what}: {as_size(sum(file.size_bytes for file in files))}: {names([file.path for file in files])}"
+
+
+def names(paths: Sequence[str]) -> str:
+    more = f", ... ({len(paths)} in all)" if len(paths) > TOLD else ""
+    return ", ".join(paths[:TOLD]) + more

@@ -1,13 +1,14 @@
 """osd-build against a peer of the Hub, each command in a process of its own.
 
 The clients read `HF_ENDPOINT` when imported, and importing them takes seconds: a first process does that once and forks
-one that runs the command line, for every line of orders on its standard input.
+one that runs the command line, or somebody's program, for every line of orders on its standard input.
 """
 
 import json
 import os
 import subprocess
 import sys
+import time
 import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -47,25 +48,25 @@ class HubClient:
 
     def run(self, *arguments: object, token: str = "") -> Done:
         """A command line, `osd-build` left out."""
+        return self.order(["osd-build", *map(str, arguments)], token)
+
+    def python(self, code: str, *arguments: object, token: str = "") -> str:
+        """Somebody else's program; what it printed."""
+        done = self.order(["-c", *map(str, arguments)], token, code)
+        assert done.code == 0, done.err
+        return done.out
+
+    def order(self, argv: list[str], token: str = "", code: str = "") -> Done:
         assert self.process.stdin
         assert self.process.stdout
         files = [self.home / name for name in ("out", "err")]
-        order = {"arguments": [*map(str, arguments)], "token": token, "files": [*map(str, files)]}
+        order = {"argv": argv, "token": token, "code": code, "files": [*map(str, files)]}
         self.process.stdin.write(json.dumps(order) + "\n")
         self.process.stdin.flush()
         self.pid = int(self.process.stdout.readline())
-        code = int(self.process.stdout.readline())
+        status = int(self.process.stdout.readline())
         self.pid = 0
-        return Done(code, *(file.read_text(encoding="utf-8") for file in files))
-
-    def python(self, code: str, *arguments: object) -> str:
-        """Somebody else's program, without a token; what it printed."""
-        command = [sys.executable, "-c", code, *map(str, arguments)]
-        done = subprocess.run(
-            command, env=self.environment, cwd=self.home, capture_output=True, text=True, check=False, timeout=100
-        )
-        assert done.returncode == 0, done.stderr
-        return done.stdout
+        return Done(status, *(file.read_text(encoding="utf-8") for file in files))
 
 
 def serve() -> None:
@@ -89,14 +90,19 @@ def obey(order: Mapping[str, Any]) -> None:
     """In the forked process: never returns."""
     from builder.cli import main
 
-    code = 1
+    sleep, code = time.sleep, 1
+    time.sleep = lambda seconds: sleep(min(seconds, 0.05))  # the clients wait seconds between attempts
     try:
         for number, file in enumerate(order["files"], 1):
             os.dup2(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644), number)
         if order["token"]:
             os.environ["HF_TOKEN"] = order["token"]
-        sys.argv = ["osd-build", *order["arguments"]]
-        main()
+        sys.argv = order["argv"]
+        if order["code"]:
+            exec(order["code"], {"__name__": "__main__"})
+            code = 0
+        else:
+            main()
     except SystemExit as exit_:
         code = exit_.code if isinstance(exit_.code, int) else 0
     except BaseException:

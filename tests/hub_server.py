@@ -1,26 +1,31 @@
 """A peer of the Hugging Face Hub on the loopback interface, as far as publishing and reading datasets goes.
 
 It is as strict as the real one where that matters: an object must have the sha256 it is stored under, a commit that
-names an object nobody sent is refused, and so is one whose parent is no longer the head. It speaks plain LFS, no Xet.
-The real clients talk to it with `HF_ENDPOINT`, in processes of their own: they read that variable when imported.
+names an object nobody sent is refused, and so is one whose parent is no longer the head; a draft cannot be merged. It
+speaks plain LFS, and Xet if it is given the folder of a local store. The real clients talk to it with `HF_ENDPOINT`, in
+processes of their own: they read that variable when imported.
 """
 
 import base64
 import hashlib
 import json
 import re
+import sys
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import RLock, Thread
+from http.server import ThreadingHTTPServer
+from pathlib import Path
+from threading import Lock, RLock, Thread
 from types import TracebackType
-from typing import Any, ClassVar, Self
-from urllib.parse import parse_qs, unquote, urlsplit
+from typing import Any, Self
+from urllib.parse import parse_qs, unquote
 
+from hub_account import WHEN, WRITER, Account
 from hub_card_rules import errors
-from hub_store import File, Refused, Repository, directory, listing
+from hub_store import MAIN, File, Refused, Repository, directory, listing
+from hub_xet import rebuilt
 
-WRITER, READER = "hf_writerwriterwriter", "hf_readerreaderreader"
 LFS = (".tar", ".parquet", ".mp4")  # the patterns that a new dataset repository has in its .gitattributes, shortened
 
 
@@ -33,15 +38,22 @@ class Fault:
     left: int
 
 
+class Server(ThreadingHTTPServer):
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Clients that are killed hang up; anything else is told."""
+        if not isinstance(sys.exc_info()[1], ConnectionError):
+            super().handle_error(request, client_address)
+
+
 class HubServer:
     """Holds everything in memory. `requests` and `repositories` tell what happened; `fail` and `watch` interfere."""
 
-    def __init__(self) -> None:
+    def __init__(self, xet: Path | None = None) -> None:
         self.reset()
-        self.lock = RLock()
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), type("Bound", (Handler,), {"hub": self}))
+        self.xet, self.lock, self.counting = xet, RLock(), Lock()
+        self.server = Server(("127.0.0.1", 0), type("Bound", (Handler,), {"hub": self}))
         self.server.daemon_threads = True
-        self.thread = Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.01})
+        self.thread = Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
 
     def __enter__(self) -> Self:
         self.thread.start()
@@ -59,6 +71,7 @@ class HubServer:
         self.requests: list[str] = []
         self.faults: list[Fault] = []
         self.watchers: list[tuple[str, Callable[[], None]]] = []
+        self.moments: dict[int, Callable[[], int | None]] = {}
 
     @property
     def port(self) -> int:
@@ -76,113 +89,41 @@ class HubServer:
         """Call `act` once, before the first request like `pattern` is answered."""
         self.watchers.append((pattern, act))
 
+    def at(self, number: int, act: Callable[[], int | None]) -> None:
+        """Call `act` before the request of that number (from 0) is answered; what it returns is as for `fail`."""
+        self.moments[number] = act
+
     def begin(self, request: str) -> int | None:
         """Note a request; the status of the fault that hits it."""
-        self.requests.append(request)
+        with self.counting:
+            self.requests.append(request)
+            act = self.moments.pop(len(self.requests) - 1, None)
         for watcher in [w for w in self.watchers if re.search(w[0], request)]:
             self.watchers.remove(watcher)
             watcher[1]()
+        if act:
+            return act()
         for fault in [f for f in self.faults if f.left and re.search(f.pattern, request)][:1]:
             fault.left -= 1
             return fault.status
         return None
 
 
-class Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    hub: ClassVar[HubServer]
+class Handler(Account):
+    """The routes."""
 
-    def log_message(self, format: str, *args: Any) -> None:
-        """Quiet."""
-
-    def serve(self) -> None:
-        url = urlsplit(self.path)
-        self.query = parse_qs(url.query)
-        self.body = self.received()
-        path = unquote(url.path)
-        self.cut = False
-        status = self.hub.begin(f"{self.command} {path}")
-        self.cut = status == 0
-        try:
-            if status:
-                raise Refused(status, "injected")
-            self.route(path)
-        except Refused as no:
-            headers = {"X-Error-Code": no.code, "X-Error-Message": no.message}
-            self.send(json.dumps({"error": no.message}).encode(), no.status, headers)
-        except (BrokenPipeError, ConnectionResetError):
-            self.close_connection = True
-
-    do_GET = do_HEAD = do_POST = do_PUT = serve
-
-    def received(self) -> bytes:
-        if self.headers.get("Transfer-Encoding", "").lower() != "chunked":
-            return self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        whole = b""
-        while size := int(self.rfile.readline(), 16):
-            whole += self.rfile.read(size)
-            self.rfile.readline()
-        self.rfile.readline()
-        return whole
-
-    def route(self, path: str) -> None:
-        for method, pattern, answer in ROUTES:
-            match = re.fullmatch(pattern, path)
-            if match and self.command in method.split():
-                with self.hub.lock:
-                    answer(self, *match.groups())
-                return
-        raise Refused(404, f"no route for {self.command} {path}")
-
-    # -- answering
-    def send(self, data: bytes, status: int = 200, headers: Mapping[str, str] | None = None) -> None:
-        self.send_response(status)
-        for name, value in ({"Content-Length": str(len(data))} | dict(headers or {})).items():
-            self.send_header(name, value)
-        self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(data[: len(data) // 2] if self.cut else data)
-        self.close_connection |= self.cut
-
-    def json(self, value: Any) -> None:
-        self.send(json.dumps(value).encode(), headers={"Content-Type": "application/json"})
-
-    def content(self, data: bytes, headers: Mapping[str, str]) -> None:
-        """A file, or the range of it that was asked for."""
-        wanted = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
-        if not wanted:
-            return self.send(data, headers={"Accept-Ranges": "bytes", **headers})
-        start, end = int(wanted[1]), min(int(wanted[2] or len(data)), len(data) - 1)
-        if start > end:
-            raise Refused(416, "no such range")
-        return self.send(data[start : end + 1], 206, {"Content-Range": f"bytes {start}-{end}/{len(data)}", **headers})
-
-    # -- who and where
-    @property
-    def token(self) -> str:
-        return str(self.headers.get("Authorization", "")).removeprefix("Bearer ")
-
-    def repository(self, name: str, write: bool = False) -> Repository:
-        """As the real one, it does not tell strangers whether a private repository exists."""
-        known = self.token in (WRITER, READER)
-        found = self.hub.repositories.get(name)
-        if found is None or ((found.private or write) and not known):
-            raise Refused(404 if known else 401, "Repository not found", "RepoNotFound")
-        if write and self.token != WRITER:
-            raise Refused(403, "You don't have the rights to commit here")
-        return found
+    hub: HubServer
 
     # -- routes
     def create(self) -> None:
         asked = json.loads(self.body)
         name = f"{asked.get('organization') or 'someone'}/{asked['name']}"
-        if self.token not in (WRITER, READER):
-            raise Refused(401, "Invalid credentials in Authorization header")
+        _ = self.user
         answer = {"url": f"{self.hub.url}/datasets/{name}", "name": name, "id": "1"}
-        if name in self.hub.repositories:
-            return self.send(json.dumps(answer | {"error": "You already created it"}).encode(), 409)
         if self.token != WRITER:
             raise Refused(403, "You don't have the rights to create a dataset there")
+        if name in self.hub.repositories:
+            return self.send(json.dumps(answer | {"error": "You already created it"}).encode(), 409)
         made = self.hub.repositories[name] = Repository(private=asked.get("visibility") == "private")
         made.add("initial commit", {".gitattributes": File(b"*.tar filter=lfs diff=lfs merge=lfs -text\n")})
         return self.json(answer)
@@ -194,14 +135,14 @@ class Handler(BaseHTTPRequestHandler):
 
     def info(self, name: str, revision: str | None) -> None:
         repository = self.repository(name)
-        commit = repository.at(revision or "main")
+        commit = repository.at(revision or MAIN)
         about = {"private": repository.private, "gated": False, "disabled": False, "downloads": 0, "likes": 0}
-        dates = dict.fromkeys(("createdAt", "lastModified"), "2026-01-01T00:00:00.000Z")
+        dates = dict.fromkeys(("createdAt", "lastModified"), WHEN)
         files = [{"rfilename": path} for path in sorted(commit.files)]
         self.json({"_id": "1", "id": name, "sha": commit.oid, "tags": [], "siblings": files, **about, **dates})
 
     def preupload(self, name: str, revision: str) -> None:
-        there = self.repository(name, write=True).at(revision).files
+        there = self.repository(name, revision).at(revision).files
         answers = []
         for file in json.loads(self.body)["files"]:
             known = there.get(file["path"])
@@ -212,9 +153,10 @@ class Handler(BaseHTTPRequestHandler):
 
     def batch(self, name: str) -> None:
         """Where to put the objects that are not here yet."""
-        self.repository(name, write=True)
+        asked = json.loads(self.body)
+        self.repository(name, unquote(asked.get("ref", {}).get("name", MAIN)))
         answers = []
-        for wanted in json.loads(self.body)["objects"]:
+        for wanted in asked["objects"]:
             action = {"upload": {"href": f"{self.hub.url}/objects/{wanted['oid']}", "header": {}}}
             actions = {} if wanted["oid"] in self.hub.objects else {"actions": action}
             answers.append({"oid": wanted["oid"], "size": wanted["size"], **actions})
@@ -231,16 +173,17 @@ class Handler(BaseHTTPRequestHandler):
             raise Refused(404, "no such object")
         self.content(self.hub.objects[sha256], {})
 
-    def commit(self, name: str, revision: str) -> None:
-        repository = self.repository(name, write=True)
+    def commit(self, name: str, branch: str) -> None:
+        repository = self.repository(name, branch)
+        head = repository.branch(branch)[-1]
         steps = [json.loads(line) for line in self.body.splitlines()]
         header = steps[0]["value"]
-        if header.get("parentCommit", repository.at(revision).oid) != repository.head.oid:
+        if header.get("parentCommit", head.oid) != head.oid:
             raise Refused(412, "A commit has happened since. Please refresh and try again.")
-        files = dict(repository.head.files)
+        files = dict(head.files)
         for step in steps[1:]:
             self.apply(step["key"], step["value"], files)
-        made = repository.add(header["summary"], files)
+        made = repository.add(header["summary"], files, branch)
         self.json({"success": True, "commitOid": made.oid, "commitUrl": f"{self.hub.url}/datasets/{name}"})
 
     def apply(self, what: str, value: Mapping[str, Any], files: dict[str, File]) -> None:
@@ -248,6 +191,8 @@ class Handler(BaseHTTPRequestHandler):
         if what == "file":
             files[path] = File(base64.b64decode(value["content"]))
         elif what == "lfsFile":
+            if self.hub.xet and value["oid"] not in self.hub.objects:
+                self.hub.objects |= rebuilt(self.hub.xet, value["oid"])
             if len(self.hub.objects.get(value["oid"], b"")) != value["size"]:
                 raise Refused(400, f"nobody sent the object of {path}")
             files[path] = File(self.hub.objects[value["oid"]], lfs=True)
@@ -281,16 +226,36 @@ class Handler(BaseHTTPRequestHandler):
         linked = {"X-Linked-ETag": f'"{file.sha256}"', "X-Linked-Size": str(len(file.data))}
         return self.send(b"", 302, oid | place | linked | {"ETag": f'"{file.sha256}"'})
 
+    def whoami(self) -> None:
+        self.json({"type": "user", "name": self.user, "fullname": self.user, "orgs": [{"name": "LanguageBind"}]})
+
+    def xet_token(self, name: str, revision: str) -> None:
+        self.repository(name).at(revision)
+        if not self.hub.xet:
+            raise Refused(404, "no Xet here")
+        told = {"casUrl": f"local://{self.hub.xet}", "accessToken": "x", "exp": int(time.time()) + 3600}
+        headers = {"Cas-Url": told["casUrl"], "Access-Token": "x", "Token-Expiration": str(told["exp"])}
+        self.json(told, {f"X-Xet-{key}": str(value) for key, value in headers.items()})
+
 
 ID = r"([\w.-]+/[\w.-]+)"
-ROUTES: tuple[tuple[str, str, Callable[..., None]], ...] = (
+Handler.routes = (
+    ("GET", r"/api/whoami-v2", Handler.whoami),
     ("POST", r"/api/repos/create", Handler.create),
     ("POST", r"/api/validate-yaml", Handler.check_yaml),
-    ("POST", rf"/api/datasets/{ID}/preupload/(.+)", Handler.preupload),
-    ("POST", rf"/api/datasets/{ID}/commit/(.+)", Handler.commit),
-    ("POST", rf"/api/datasets/{ID}/paths-info/(.+)", Handler.paths_info),
+    ("POST", rf"/api/datasets/{ID}/preupload/([^/]+)", Handler.preupload),
+    ("POST", rf"/api/datasets/{ID}/commit/([^/]+)", Handler.commit),
+    ("POST", rf"/api/datasets/{ID}/paths-info/([^/]+)", Handler.paths_info),
     ("GET", rf"/api/datasets/{ID}/tree/([^/]+)(?:/(.*))?", Handler.tree),
-    ("GET", rf"/api/datasets/{ID}(?:/revision/(.+))?", Handler.info),
+    ("GET", rf"/api/datasets/{ID}/xet-(?:read|write)-token/([^/]+)", Handler.xet_token),
+    ("POST", rf"/api/datasets/{ID}/discussions", Handler.open_pull),
+    ("GET", rf"/api/datasets/{ID}/discussions", Handler.pulls),
+    ("GET", rf"/api/datasets/{ID}/discussions/(\d+)", Handler.pull),
+    ("POST", rf"/api/datasets/{ID}/discussions/(\d+)/status", Handler.set_status),
+    ("POST", rf"/api/datasets/{ID}/discussions/(\d+)/merge", Handler.merge),
+    ("GET", rf"/api/datasets/{ID}/lfs-files", Handler.large),
+    ("POST", rf"/api/datasets/{ID}/lfs-files/batch", Handler.delete_large),
+    ("GET", rf"/api/datasets/{ID}(?:/revision/([^/]+))?", Handler.info),
     ("POST", rf"/datasets/{ID}\.git/info/lfs/objects/batch", Handler.batch),
     ("GET HEAD", rf"/datasets/{ID}/resolve/([^/]+)/(.+)", Handler.resolve),
     ("PUT", r"/objects/([0-9a-f]{64})", Handler.put),

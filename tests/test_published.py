@@ -8,8 +8,9 @@ import pytest
 
 from builder.errors import ConfigError
 from builder.published import published
+from hub_account import READER, WRITER
 from hub_client import HubClient
-from hub_server import READER, WRITER, HubServer
+from hub_server import HubServer
 from hub_store import File, Repository
 from small_dataset import LAYOUT, write_small_dataset
 

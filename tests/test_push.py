@@ -3,75 +3,34 @@
 import json
 import os
 import re
-import shutil
 import signal
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from builder.errors import ConfigError
-from builder.push import check_name
+from builder.repository import check_name
+from hub_account import READER
+from hub_author import LISTING, REPO, Author
 from hub_client import HubClient
-from hub_server import READER, WRITER, HubServer
+from hub_dataset import LAYOUT, write_dataset
 from hub_store import File
 from shards.manifest import read_manifest
-from small_dataset import LAYOUT, write_small_dataset
-
-REPO = "LanguageBind/Open-Sora-Plan"
-LISTING = {"README.md", "manifest.json", "index.parquet", "open_sora_dataset.py"}
-
-
-@dataclass
-class Author:
-    """Somebody with a dataset, a token and the command line."""
-
-    hub: HubServer
-    client: HubClient
-    dataset: Path
-    token: str = WRITER
-
-    def push(self, *options: str) -> str:
-        done = self.client.run("push", self.dataset, REPO, *options, token=self.token)
-        assert done.code == 0, done.err
-        return done.out
-
-    def refused(self, *options: str) -> str:
-        """The one line of a push that does not succeed."""
-        done = self.client.run("push", self.dataset, REPO, *options, token=self.token)
-        assert (done.code, done.out) == (1, "")
-        assert "Traceback" not in done.err
-        assert not self.token or self.token not in done.err
-        [line] = [line for line in done.err.splitlines() if line.startswith("osd-build: ")]
-        return line
-
-
-@pytest.fixture(scope="module")
-def peers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[HubServer, HubClient]]:
-    with HubServer() as hub, HubClient(hub.url, tmp_path_factory.mktemp("home")) as client:
-        yield hub, client
 
 
 @pytest.fixture
-def author(peers: tuple[HubServer, HubClient], tmp_path: Path) -> Author:
-    hub, client = peers
-    hub.reset()
-    return Author(hub, client, write_small_dataset(tmp_path / "dataset").folder)
-
-
-def published(hub: HubServer) -> dict[str, bytes]:
-    return {path: file.data for path, file in hub.repositories[REPO].head.files.items() if path != ".gitattributes"}
+def author(tmp_path: Path) -> Author:
+    return Author.new(tmp_path)
 
 
 def test_shards_go_first_and_the_card_last_in_one_commit(author: Author) -> None:
     said = author.push()
-    first, shards, last = author.hub.repositories[REPO].commits
+    first, shards, last = author.repository.commits
     assert shards.files.keys() - first.files.keys() == set(LAYOUT)
     assert last.files.keys() - shards.files.keys() == LISTING
     assert said == f"published 5 clips in 3 shards: {author.hub.url}/datasets/{REPO}/commit/{last.oid}\n"
     local = {path: (author.dataset / path).read_bytes() for path in (*LAYOUT, *LISTING)}
-    differing = {path for path, data in published(author.hub).items() if data != local[path]}
+    differing = {path for path, data in author.published.items() if data != local[path]}
     assert differing == {"README.md"}
     looked, published_last = f"GET /api/datasets/{REPO}/tree/{shards.oid}", f"POST /api/datasets/{REPO}/commit/main"
     assert looked in author.hub.requests[: author.hub.requests.index(published_last, -4)]  # the shards, before the card
@@ -79,7 +38,7 @@ def test_shards_go_first_and_the_card_last_in_one_commit(author: Author) -> None
 
 def test_the_published_card_names_the_repository(author: Author) -> None:
     author.push()
-    card = published(author.hub)["README.md"].decode()
+    card = author.published["README.md"].decode()
     assert re.findall(r"for sample in (\w+)\(\"([^\"]+)\"", card) == [("load_dataset", REPO), ("load", REPO)]
     assert str(author.dataset) not in card
 
@@ -89,7 +48,7 @@ def test_an_unchanged_dataset_is_not_published_again(author: Author) -> None:
     author.hub.requests.clear()
     said = author.push()
     assert "nothing to do" in said
-    assert len(author.hub.repositories[REPO].commits) == 3
+    assert len(author.repository.commits) == 3
     assert not [request for request in author.hub.requests if re.search("PUT|commit|batch", request)]
 
 
@@ -121,15 +80,15 @@ print(json.dumps([
 )
 def test_kill_9_and_again(author: Author, moment: str) -> None:
     whole = author.push()
-    expected = published(author.hub)
+    expected = author.published
     author.hub.repositories.clear()
     author.hub.objects.clear()
 
     author.hub.watch(moment, lambda: os.kill(author.client.pid, signal.SIGKILL))
-    assert author.client.run("push", author.dataset, REPO, token=author.token).code == -signal.SIGKILL
-    assert "README.md" not in published(author.hub)
+    assert author.client.run("push", author.dataset, "--repo", REPO, token=author.token).code == -signal.SIGKILL
+    assert "README.md" not in author.published
     assert author.push() == whole
-    assert published(author.hub) == expected
+    assert author.published == expected
 
 
 def test_what_has_arrived_is_not_sent_again(author: Author) -> None:
@@ -149,7 +108,7 @@ def test_short_trouble_is_waited_out(author: Author) -> None:
     for request in (r"PUT /objects", r"/preupload/", r"/info/lfs/objects/batch"):
         author.hub.fail(request, 503, times=1)
     author.push()
-    assert published(author.hub).keys() == {*LAYOUT, *LISTING}
+    assert author.published.keys() == {*LAYOUT, *LISTING}
 
 
 @pytest.mark.parametrize(
@@ -169,7 +128,7 @@ def test_lasting_trouble_is_one_clear_line(author: Author, request_: str, status
     line = author.refused()
     assert says in line
     assert "run the same again" in line or status in (404, 413)
-    assert "README.md" not in (published(author.hub) if REPO in author.hub.repositories else {})
+    assert "README.md" not in (author.published if REPO in author.hub.repositories else {})
 
 
 def test_no_token(author: Author) -> None:
@@ -178,8 +137,9 @@ def test_no_token(author: Author) -> None:
     assert author.hub.requests == []
 
 
-def test_a_token_that_nobody_knows(author: Author) -> None:
-    author.token = "hf_strangerstranger"
+@pytest.mark.parametrize("token", ["hf_strangerstranger", "hf_\u00fcmlaut", "two words"])
+def test_a_token_that_nobody_knows(author: Author, token: str) -> None:
+    author.token = token
     assert "does not know the token" in author.refused()
 
 
@@ -189,7 +149,7 @@ def test_a_token_that_may_only_read(author: Author) -> None:
         file.write("# changed\n")
     author.token = READER
     assert "may not write there" in author.refused()
-    assert len(author.hub.repositories[REPO].commits) == 3
+    assert len(author.repository.commits) == 3
 
 
 def test_nobody_answers(author: Author, tmp_path: Path) -> None:
@@ -200,22 +160,22 @@ def test_nobody_answers(author: Author, tmp_path: Path) -> None:
 
 def test_somebody_else_commits_meanwhile(author: Author) -> None:
     def commit() -> None:
-        repository = author.hub.repositories[REPO]
+        repository = author.repository
         repository.add("theirs", {**repository.head.files, "NOTES.md": File(b"mine")})
 
     author.hub.watch(r"POST .*/validate-yaml", commit)  # the card's commit is being prepared
     assert "somebody else has committed to it meanwhile" in author.refused()
-    assert LISTING.isdisjoint(published(author.hub))
+    assert LISTING.isdisjoint(author.published)
     author.push()
-    assert published(author.hub).keys() == {*LAYOUT, *LISTING, "NOTES.md"}
+    assert author.published.keys() == {*LAYOUT, *LISTING, "NOTES.md"}
 
 
 def test_published_shards_never_change(author: Author, tmp_path: Path) -> None:
     author.push()
     entries = read_manifest(author.dataset).shards
-    manifest = json.loads(published(author.hub)["manifest.json"])
+    manifest = json.loads(author.published["manifest.json"])
     manifest["shards"][0]["sha256"] = "0" * 64
-    repository = author.hub.repositories[REPO]
+    repository = author.repository
     repository.add("other", {**repository.head.files, "manifest.json": File(json.dumps(manifest).encode())})
     line = author.refused()
     assert "published shards are never changed" in line
@@ -225,12 +185,12 @@ def test_published_shards_never_change(author: Author, tmp_path: Path) -> None:
 def test_left_over_shards_of_a_push_that_failed_are_replaced(author: Author) -> None:
     author.push()
     path, stranger = next(iter(LAYOUT)), "data/nasa/r0001/nasa-train-000009.tar"
-    repository = author.hub.repositories[REPO]
+    repository = author.repository
     files = {p: f for p, f in repository.head.files.items() if p not in LISTING}
     left = {path: File(b"other bytes", lfs=True), stranger: File(b"x", lfs=True), "data/x.txt": File(b"theirs")}
     repository.add("left over", {**files, **left})
     author.push()
-    now = published(author.hub)
+    now = author.published
     assert now.keys() == {*LAYOUT, *LISTING, "data/x.txt"}
     assert now[path] == (author.dataset / path).read_bytes()
 
@@ -239,11 +199,10 @@ def test_shards_for_a_folder_that_readers_see_come_with_the_card(author: Author)
     """The published card reads data/pexels/r0001/*.tar: a shard more in there and its counts would be wrong."""
     smaller = drop_shard(author, "data/pexels/r0001/pexels-train-000001.tar")
     author.push()
-    before = author.hub.repositories[REPO].head
-    shutil.rmtree(author.dataset)
-    write_small_dataset(author.dataset)
+    before = author.repository.head
+    write_dataset(author.dataset)
     author.push()
-    after = author.hub.repositories[REPO].commits
+    after = author.repository.commits
     assert after[-2] == before
     assert after[-1].files.keys() - before.files.keys() == {smaller}
 
@@ -252,17 +211,14 @@ def test_shards_no_longer_listed_go_with_the_card(author: Author) -> None:
     author.push()
     dropped = drop_shard(author, "data/pexels/r0001/pexels-train-000001.tar")
     author.push()
-    before, after = author.hub.repositories[REPO].commits[-2:]
+    before, after = author.repository.commits[-2:]
     assert before.files.keys() - after.files.keys() == {dropped}
     assert before.files["README.md"] != after.files["README.md"]
 
 
 def drop_shard(author: Author, path: str) -> str:
     """Write the dataset anew without this shard."""
-    shutil.rmtree(author.dataset)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.delitem(LAYOUT, path)  # type: ignore[arg-type]
-        write_small_dataset(author.dataset)
+    write_dataset(author.dataset, {known: keys for known, keys in LAYOUT.items() if known != path})
     return path
 
 
@@ -282,14 +238,14 @@ def test_a_folder_that_is_no_dataset(author: Author, tmp_path: Path) -> None:
 
 def test_private(author: Author) -> None:
     author.push("--private")
-    assert author.hub.repositories[REPO].private
-    author.hub.repositories[REPO].private = False
+    assert author.repository.private
+    author.repository.private = False
     assert "is public" in author.refused("--private")
 
 
 def test_a_repository_of_another_kind_is_left_alone(author: Author) -> None:
     author.push()
-    repository = author.hub.repositories[REPO]
+    repository = author.repository
     repository.add("other", {**repository.head.files, "manifest.json": File(b'{"format_version": 99}')})
     assert "format_version 99" in author.refused()
 
