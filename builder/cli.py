@@ -191,6 +191,19 @@ def status(run: RunArg, sets: SetOpt = None) -> None:
 
 
 @app.command()
+def report(
+    run: RunArg,
+    sets: SetOpt = None,
+    out: Annotated[Path | None, typer.Option(metavar="FILE", help="Where the page goes; else RUN/report.html.")] = None,
+) -> None:
+    """Write a page to look at: the funnel, the clips with their scores and captions, thresholds, failures, cost."""
+    from builder.execute import open_run
+    from builder.report.page import write_report
+
+    typer.echo(write_report(open_run(run, sets or ()), out))
+
+
+@app.command()
 def retry(
     words: Annotated[
         list[str], typer.Argument(metavar="[WHAT] RUN", help="WHAT: a command or a table (crawl, fetch); else all.")

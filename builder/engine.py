@@ -259,6 +259,7 @@ class Job:
         facts = asdict(receipt) | {
             "host": platform.node(),
             "pid": os.getpid(),
+            "device": self.stage.context.device,
             "python": platform.python_version(),
         }
         del facts["stamps"]
