@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import polars as pl
 
 BINS = 40
-TAIL = 0.005  # of the clips at either end are gathered in the outermost bars
+TAIL = 0.02  # of the clips at either end are gathered in the outermost bars
 MEASURING = ("score.", "hash", "dedupe", "match.")  # no clip is left out there unless it fails
 
 
@@ -152,6 +152,10 @@ class Bars:
     bars: tuple[tuple[str, int, int], ...]
     unlisted: int
     unlisted_kinds: int
+
+    @property
+    def most(self) -> int:
+        return max((n for _, n, _ in self.bars), default=0) or 1
 
 
 def kinds(inputs: Inputs) -> list[Bars]:

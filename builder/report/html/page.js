@@ -143,7 +143,7 @@ function sliders(rule, leaf) {
     const what = leaf.test === "in" ? ["least", "most"][nth] : leaf.test;
     const label = `${leaf.name} ${what}`;
     const range = make("input", { type: "range", min: inner.low, max: inner.high, step: "any", value: limit.value ?? inner.low, "aria-label": label });
-    const number = make("input", { type: "number", step: "any", value: limit.value, "aria-label": `${label}, as a number` });
+    const number = make("input", { type: "number", step: "any", value: limit.value === null ? "" : Number(limit.value.toPrecision(5)), "aria-label": `${label}, as a number` });
     const set = (x) => {
       if (!Number.isFinite(x)) return;
       Object.assign(limit, { value: x, moved: true });
@@ -292,8 +292,7 @@ function scrub(event) {
 const verdictOf = (clip) => clip.kept === null ? ["", "not judged"] : clip.kept ? ["kept", "kept"] : ["lost", "left out"];
 function card(n) {
   const clip = shown[n], [mood, word] = verdictOf(clip), hand = decision(clip), said = captions(clip)[0];
-  const reasons = [...new Set(clip.why.map(about))].join(", ");
-  const text = clip.kept === false && reasons ? make("span", { class: "text why" }, reasons) : make("span", { class: "text" }, said ? said.shown || "(empty caption)" : "no caption yet");
+  const text = clip.kept === false && clip.why.length ? make("span", { class: "text why" }, clip.why.join("; ")) : make("span", { class: "text" }, said ? said.shown || "(empty caption)" : "no caption yet");
   const frame = make("span", { class: "frame", pointermove: scrub, pointerleave: scrub }, strip(clip), make("span", { class: `tag verdict ${mood}` }, word),
     make("span", { class: "tag long" }, `${clip.seconds.toFixed(1)} s`), hand.decision || Object.keys(hand.captions).length ? make("span", { class: "tag hand" }, hand.decision || "caption") : "");
   const sort = $("sort").value, extra = sort && sort !== "duration_s" ? ` · ${sort} ${figure(value(clip, sort))}` : ` · ${clip.video.title || clip.video.path}`;
@@ -449,10 +448,16 @@ function choices() {
   put("reason", clips.flatMap((clip) => clip.why.map(about)));
   const names = settings.spreads.map((spread) => spread.name);
   $("verdict").append(...Object.entries(VERDICTS).filter(([key]) => settings.view || !key.includes("hand") || Object.keys(settings.decisions).length).map(([key, [label]]) => option(key, label)));
-  $("sort").append(option("", "place in the source"), ...names.map((name) => option(name)));
+  $("sort").append(option("", "video, then time"), ...names.map((name) => option(name)));
   $("add").append(...names.map((name) => option(name)));
-  $("spreads").replaceChildren(...settings.spreads.map((spread) => make("figure", { class: "spread" }, make("h3", {}, spread.name), chart(spread),
-    make("p", {}, make("span", {}, figure(spread.low)), make("span", {}, `median ${figure(spread.median)}`), make("span", {}, figure(spread.high))), spread.missing ? make("p", {}, `${count(spread.missing)} without`) : "")));
+  const graph = (spread) => make("div", { class: "spread" }, make("h3", {}, spread.name), chart(spread),
+    make("p", {}, make("span", {}, figure(spread.low)), make("span", {}, `median ${figure(spread.median)}`), make("span", {}, figure(spread.high))), spread.missing ? make("p", {}, `${count(spread.missing)} without`) : "");
+  const asked = new Set(rules.flatMap((rule) => leaves(rule.condition).map((leaf) => leaf.name))), seen = new Set();
+  const first = settings.spreads.filter(({ name }) => asked.has(name) || !name.includes(".") || (!seen.has(name.split(".")[0]) && seen.add(name.split(".")[0])));
+  const rest = settings.spreads.filter((spread) => !first.includes(spread));
+  $("spreads").replaceChildren(...first.map(graph));
+  $("more").lastElementChild.replaceChildren(...rest.map(graph));
+  $("more").hidden = !rest.length;
   if (!names.length) $("spreads").append(make("p", { class: "nothing" }, "Nothing has been measured yet."));
 }
 async function start() {
