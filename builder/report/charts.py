@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -59,7 +59,10 @@ def funnel_rows(counts: Sequence[Count]) -> list[Row]:
                 lines.append([c])
         else:
             lines.append([c])
-    wide = {unit: max((c.inputs for c in counts if unit_of(c) == unit), default=0) for unit in ("sources", "videos", "clips")}
+    wide = {
+        unit: max((c.inputs for c in counts if unit_of(c) == unit), default=0)
+        for unit in ("sources", "videos", "clips")
+    }
     return [funnel_row(line, wide[unit_of(line[0])]) for line in lines]
 
 
@@ -80,10 +83,10 @@ def funnel_row(line: Sequence[Count], wide: int) -> Row:
             label = kind if len(line) == 1 else f"{c.table.removeprefix('score.')}: {kind}"
             losses[label, kind in failed] += n
     ordered = tuple((why, n, failure) for (why, failure), n in losses.most_common())
-    shares = [n / wide if wide else 0.0 for n in (given, kept)]
+    top, end = (n / wide if wide else 0.0 for n in (given, kept))
     name = line[0].table if len(line) == 1 else "measure"
     stages = tuple(c.table for c in line)
-    return Row(name, stages, unit_of(line[0]), given, kept, sum(c.rows for c in line), *shares, ordered, state(line))
+    return Row(name, stages, unit_of(line[0]), given, kept, sum(c.rows for c in line), top, end, ordered, state(line))
 
 
 def state(line: Sequence[Count]) -> str:
@@ -106,7 +109,7 @@ def spreads(inputs: Inputs, values: Mapping[str, Value]) -> Iterator[dict[str, A
     tables: dict[str, dict[str, Value]] = {}
     for name, value in values.items():
         tables.setdefault(value.columns[0][0], {})[name] = value
-    found = {}
+    found: dict[str, dict[str, Any]] = {}
     for group in tables.values():
         frame = gather(inputs, group).join(verdict, on="clip_id", how="left").collect()
         out = frame.select(pl.col("kept").not_().fill_null(value=False))["kept"]
@@ -168,7 +171,7 @@ def kinds(inputs: Inputs) -> list[Bars]:
     columns = ["width", "height", "source", "license", "license_url", "codec"]
     kept = pl.col("kept").fill_null(value=True).sum()
     groups = frame.group_by(columns).agg(pl.len().alias("n"), kept.alias("kept")).collect().to_dicts()
-    named = {
+    named: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
         "Resolution": lambda g: f"{g['width']}x{g['height']}",
         "Aspect ratio": lambda g: aspect(g["width"], g["height"]),
         "Source": lambda g: g["source"] or "",

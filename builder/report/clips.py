@@ -18,6 +18,7 @@ MOST = 20_000  # clips in a gallery; of more, an even choice
 BLOCK = 250  # clips
 DIGITS = 6  # of values that no condition names
 SHOWN_FACTS = ("duration_s", "fps", "frames", "short_side", "aspect")
+OF_CLIP = ("start_s", "end_s", "start_frame", "end_frame", "start_pts", "end_pts", "width", "height")
 OF_VIDEO = ("title", "author", "author_url", "license_url", "page_url", "url", "site", "site_id", "source", "path")
 OF_FILE = ("sha256", "size_bytes", "container", "codec", "retrieved_at", "tags")
 OF_SCAN = ("duration_s", "frames", "fps", "width", "height", "vfr", "interlaced", "hdr", "complete", "lost")
@@ -101,12 +102,11 @@ def clip_rows(run: Run, inputs: Inputs) -> "pl.LazyFrame":
 
     values = values_of(run)
     frame = gather(inputs, values).with_columns(tidy(run, values))
-    span = ("video_id", "start_s", "end_s", "start_frame", "end_frame", "start_pts", "end_pts", "width", "height")
-    frame = frame.join(inputs.frame(CLIPS).select(TAKEN, *span), on=TAKEN, how="left")
-    for name, kept in (("judge", "judged"), ("select", "selected")):
-        # unlike `Inputs.frame` of a main table, these hold the clips that are not kept too
-        verdicts = inputs.frame(name).select(TAKEN, pl.col("kept").alias(kept), pl.col("failed").alias(f"{kept} why"))
-        frame = frame.join(verdicts, on=TAKEN, how="left")
+    own = [pl.col(name).alias(f"clip {name}") for name in OF_CLIP]  # conditions may name some of them as values
+    frame = frame.join(inputs.frame(CLIPS).select(TAKEN, "video_id", *own), on=TAKEN, how="left")
+    for name, column in (("judge", "judged"), ("select", "selected")):
+        found = inputs.frame(name).select(TAKEN, pl.col("kept").alias(column), pl.col("failed").alias(f"{column} why"))
+        frame = frame.join(found, on=TAKEN, how="left")
     frame = frame.join(inputs.frame("plan").select(TAKEN, "shard"), on=TAKEN, how="left")
     for table in (name for name in inputs.tables if name.startswith("caption.")):
         frame = frame.join(caption_rows(inputs, table), on=TAKEN, how="left")

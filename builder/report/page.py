@@ -12,7 +12,6 @@ import hashlib
 import json
 import os
 import shutil
-from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
@@ -26,12 +25,12 @@ from builder.execute import of_split
 from builder.figures import as_count, as_duration
 from builder.pipeline import Run
 from builder.query import Inputs
-from builder.records import Failure
 from builder.report import charts
-from builder.report.clips import Gallery, everything, gallery, values_of
+from builder.report.clips import OF_CLIP, Gallery, everything, gallery, values_of
 from builder.report.dry_run import judge_of, thresholds
-from builder.report.funnel import Count, funnel
-from builder.report.pictures import Picture, Span, pictures
+from builder.report.funnel import funnel
+from builder.report.pictures import FRAMES, Picture, Span, pictures
+from builder.report.summary import failures, tiles
 from builder.stages.fetch import local_path
 from builder.stages.judge import Judge
 
@@ -40,7 +39,6 @@ if TYPE_CHECKING:
 
 FOLDER = Path(__file__).with_name("html")
 INLINE = 500  # clips whose pictures stand in the page; of more, in a folder beside it
-EXAMPLES = 20  # of a kind of failure
 
 
 @dataclass(frozen=True)
@@ -76,7 +74,7 @@ def write_report(run: Run, out: Path | None = None) -> Written:
     temporary = out.with_name(f".{out.name}.{os.getpid()}")
     try:
         with temporary.open("w", encoding="utf-8") as file:
-            file.writelines(page.render(blocks))
+            file.writelines(rendered(page.values(), page.settings(), blocks))
         temporary.replace(out)
     except OSError as error:
         raise RunError(f"{out} cannot be written ({error.strerror}); name another place with --out") from error
@@ -113,8 +111,8 @@ def shown(
         for rows in found.blocks():
             block = block_of(found, rows, hrefs)
             made = list(pictures(run.storage, spans(found, rows)))
-            count.lacking += sum(not picture.frames for picture in made)
-            block["pictures"] = [picture.frames for picture in made]
+            block["pictures"] = [bool(picture.jpeg) for picture in made]
+            count.lacking += block["pictures"].count(False)
             if fresh:
                 keep(made, fresh)
             else:
@@ -136,14 +134,15 @@ def keep(made: Sequence[Picture], folder: Path) -> None:
 
 
 def spans(found: Gallery, rows: "pl.DataFrame") -> Iterator[Span]:
-    for clip, video, start, end in rows.select("clip_id", "video_id", "start_pts", "end_pts").iter_rows():
+    for clip, video, start, end in rows.select("clip_id", "video_id", "clip start_pts", "clip end_pts").iter_rows():
         yield Span(clip, found.videos.get(video, {}).get("strip") or "", start, end)
 
 
 def block_of(found: Gallery, rows: "pl.DataFrame", hrefs: Mapping[str, str]) -> dict[str, Any]:
     """Columns of some clips, and the videos they are from."""
-    plain = ("clip_id", "video_id", "start_s", "end_s", "start_frame", "end_frame", "width", "height", "shard")
-    block: dict[str, Any] = {name: rows[name].to_list() for name in (*plain, "kept", "judged", "why")}
+    columns = ("clip_id", "video_id", "shard", "kept", "judged", "why")
+    block: dict[str, Any] = {name: rows[name].to_list() for name in columns}
+    block |= {name: rows[f"clip {name}"].to_list() for name in OF_CLIP}
     block["values"] = {name: rows[name].to_list() for name in found.names if rows[name].count()}
     block["captions"] = {
         name: rows[f"caption.{name}"].struct.unnest().to_dict(as_series=False)
@@ -177,18 +176,6 @@ class Page:
     found: Gallery
     pictures: str
     view: bool = False
-    decisions: Mapping[str, Any] | None = None
-
-    def render(self, blocks: Iterable[str]) -> Iterator[str]:
-        """The page in pieces. The blocks are asked for one by one."""
-        import jinja2
-
-        loader = jinja2.FileSystemLoader(FOLDER)
-        environment = jinja2.Environment(
-            loader=loader, undefined=jinja2.StrictUndefined, autoescape=True, trim_blocks=False
-        )
-        environment.filters |= {"count_of": as_count, "duration_of": as_duration}
-        yield from environment.get_template("page.html.j2").generate(**self.values(), blocks=blocks)
 
     def values(self) -> dict[str, Any]:
         from markupsafe import Markup
@@ -213,7 +200,6 @@ class Page:
             "total": self.found.total,
             "shown": len(self.found.rows),
             "version": version("open-sora-dataset"),
-            "settings": base64.b64encode(json.dumps(self.settings(), allow_nan=False).encode()).decode(),
         }
 
     def settings(self) -> dict[str, Any]:
@@ -231,12 +217,24 @@ class Page:
             "others": list(judge.overrides),
             "presets": {name: preset for name, preset in presets.items() if preset},
             "pictures": self.pictures,
-            "decisions": dict(self.decisions or {}),
+            "frames": FRAMES,
+            "decisions": {},
         }
 
 
+def rendered(values: Mapping[str, Any], settings: Mapping[str, Any], blocks: Iterable[str]) -> Iterator[str]:
+    """The page in pieces. The blocks are asked for one by one."""
+    import jinja2
+
+    loader = jinja2.FileSystemLoader(FOLDER)
+    environment = jinja2.Environment(loader=loader, undefined=jinja2.StrictUndefined, autoescape=True)
+    environment.filters |= {"count_of": as_count, "duration_of": as_duration}
+    plain = base64.b64encode(json.dumps(settings, allow_nan=False).encode()).decode()
+    yield from environment.get_template("page.html.j2").generate(**values, settings=plain, blocks=blocks)
+
+
 def policy(css: str, script: str, view: bool = False) -> str:
-    """What the browser lets the page do. Pictures and videos come from beside it; a page served may answer its server."""
+    """What the browser lets the page do: show pictures and videos from beside it; one served, ask its server."""
     ours = [base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in (script, css)]
     beside = "'self'" if view else "'self' file:"
     rules = {
@@ -273,73 +271,3 @@ def tree(condition: Condition) -> dict[str, Any]:
     if isinstance(condition, Same):
         return {"name": condition.name, "test": condition.test, "text": condition.text}
     return {"name": condition.name, "test": condition.test, "limits": [asdict(limit) for limit in condition.limits]}
-
-
-# -- in short
-@dataclass(frozen=True)
-class Tile:
-    figure: str
-    label: str
-    note: str = ""
-
-
-def tiles(inputs: Inputs, counts: Sequence[Count]) -> Iterator[Tile]:
-    """The figures that a person who trains asks for first."""
-    import polars as pl
-
-    clips = inputs.frame("split").select("clip_id", seconds=pl.col("end_s") - pl.col("start_s"))
-    seconds = pl.col("seconds")
-    sums = [pl.len(), seconds.sum(), seconds.median()]
-    total, length_s, _ = clips.select(*(e.alias(str(n)) for n, e in enumerate(sums))).collect().row(0)
-    kept_clips = clips.join(charts.verdicts(inputs).filter("kept"), on="clip_id", how="semi")
-    kept, kept_s, median = kept_clips.select(*(e.alias(str(n)) for n, e in enumerate(sums))).collect().row(0)
-    by_table = {c.table: c for c in counts}
-    judged = bool(by_table["judge"].inputs)
-    if judged:
-        yield Tile(as_count(kept), "clips kept", f"{kept / total:.0%} of {as_count(total)}" if total else "")
-        yield Tile(as_duration(kept_s), "of video kept", f"of {as_duration(length_s)} in clips")
-        yield Tile(as_duration(median) if kept else "–", "median length", "of the clips kept")
-    else:
-        yield Tile(as_count(total), "clips", "not judged yet" if total else "none yet")
-        yield Tile(as_duration(length_s), "in clips")
-    videos = by_table["merge"]
-    failed = sum(c.failed for c in counts)
-    yield Tile(as_count(videos.rows), "videos", f"{as_count(by_table['scan'].kept)} decoded")
-    words = caption_words(inputs)
-    if words:
-        yield Tile(as_count(words[0]), "captions", f"median {as_count(round(words[1]))} words")
-    yield Tile(as_count(by_table["pack"].kept), "clips packed", f"in {as_count(by_table['pack'].finished)} shards" if by_table["pack"].kept else "not packed yet")
-    yield Tile(as_count(failed), "failures", "what failed is listed below" if failed else "")
-
-
-def caption_words(inputs: Inputs) -> tuple[int, float] | None:
-    """Of all captioners: how many captions, and how many words half of them have at most."""
-    import polars as pl
-
-    frames = [inputs.frame(n).select(words=pl.col("text").str.count_matches(r"\S+")) for n in inputs.tables if n.startswith("caption.")]
-    words = pl.concat(frames).collect()["words"] if frames else pl.Series("words", [], pl.UInt32)
-    return (len(words), float(words.median() or 0)) if len(words) else None  # type: ignore[arg-type]
-
-
-@dataclass(frozen=True)
-class Failures:
-    """Those of one kind at one stage."""
-
-    table: str
-    kind: str
-    filtered: bool
-    count: int
-    examples: tuple[Failure, ...]
-
-
-def failures(counts: Sequence[Count]) -> list[Failures]:
-    """What failed comes before what was left out on purpose."""
-    groups: dict[tuple[bool, str, str], list[Failure]] = defaultdict(list)
-    for c in counts:
-        for failure in c.failures:
-            groups[failure.filtered, c.table, failure.kind].append(failure)
-    order = {c.table: n for n, c in enumerate(counts)}
-    return [
-        Failures(table, kind, filtered, len(found), tuple(found[:EXAMPLES]))
-        for (filtered, table, kind), found in sorted(groups.items(), key=lambda g: (g[0][0], order[g[0][1]], -len(g[1])))
-    ]

@@ -1,4 +1,4 @@
-"""Small strips for a page: a few frames of a clip side by side in one JPEG, out of what `scan` kept. No video is read."""
+"""Small strips for a page: frames of a clip side by side in one JPEG, out of what `scan` kept. No video is read."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -31,10 +31,9 @@ class Span:
 
 @dataclass(frozen=True)
 class Picture:
-    """`frames` frames side by side; none, and no JPEG, where the strip is gone or damaged."""
+    """FRAMES frames side by side; no JPEG where the strip is gone or damaged."""
 
     clip_id: str
-    frames: int = 0
     jpeg: bytes = b""
 
 
@@ -65,22 +64,22 @@ def picture(strip: "Strip", span: Span) -> Picture:
     import pyarrow as pa
 
     try:
-        shown = [small(strip.jpeg(i)) for i in picks(strip, span)]
+        chosen = picks(strip, span)
+        once = {i: small(strip.jpeg(i)) for i in dict.fromkeys(chosen)}
+        shown = [once[i] for i in chosen]
         height, width = shown[0].shape[:2]
         alike = [image if image.shape[:2] == (height, width) else cv2.resize(image, (width, height)) for image in shown]
         _, jpeg = cv2.imencode(".jpg", np.hstack(alike), [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
     except (cv2.error, OSError, IndexError, ValueError, pa.ArrowException):
         return Picture(span.clip_id)
-    return Picture(span.clip_id, len(alike), jpeg.tobytes())
+    return Picture(span.clip_id, jpeg.tobytes())
 
 
 def picks(strip: "Strip", span: Span) -> list[int]:
-    """At most FRAMES of the clip's pictures, evenly spread; the one nearest to its middle when none is inside."""
+    """FRAMES of the clip's pictures, evenly spread, of few some twice; the nearest to its middle if none is inside."""
     inside = strip.between(span.start_pts, span.end_pts)
-    if not inside:
-        return [int(abs(strip.pts - (span.start_pts + span.end_pts) / 2).argmin())]
-    n = len(inside)
-    return inside if n <= FRAMES else [inside[(2 * i + 1) * n // (2 * FRAMES)] for i in range(FRAMES)]
+    inside = inside or [int(abs(strip.pts - (span.start_pts + span.end_pts) / 2).argmin())]
+    return [inside[(2 * i + 1) * len(inside) // (2 * FRAMES)] for i in range(FRAMES)]
 
 
 def small(jpeg: bytes) -> Any:

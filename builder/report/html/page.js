@@ -270,22 +270,19 @@ function source(clip) {
   return inline ? `data:image/jpeg;base64,${inline}` : settings.pictures.replace("{}", encodeURIComponent(clip.id));
 }
 function strip(clip) {
-  const many = clip.block.pictures[clip.n];
-  if (!many) return make("span", { class: "lacking" }, "no picture: strip missing or damaged");
+  if (!clip.block.pictures[clip.n]) return make("span", { class: "lacking" }, "no picture: strip missing or damaged");
   const image = make("img", { alt: "", loading: "lazy", decoding: "async" }), box = make("div", { class: "window flat" }, image);
   image.addEventListener("load", () => {
-    const frames = many > 0 ? many : Math.max(1, Math.round(image.naturalWidth / image.naturalHeight / (clip.block.width[clip.n] / clip.block.height[clip.n])));
-    const ratio = image.naturalWidth / frames / image.naturalHeight;
+    const ratio = image.naturalWidth / settings.frames / image.naturalHeight;
     box.className = `window ${ratio > 16 / 9 ? "flat" : "tall"}`;
     box.style.aspectRatio = ratio;
-    box.dataset.frames = frames;
   });
   image.addEventListener("error", () => box.replaceWith(make("span", { class: "lacking" }, "no picture: strip missing or damaged")));
   image.src = source(clip);
   return box;
 }
 function scrub(event) {
-  const frame = event.currentTarget, box = frame.querySelector(".window"), many = Number(box?.dataset.frames || 1);
+  const frame = event.currentTarget, box = frame.querySelector(".window"), many = settings.frames;
   const edge = frame.getBoundingClientRect(), part = event.type === "pointerleave" ? 0 : (event.clientX - edge.left) / edge.width;
   if (box) box.firstChild.style.transform = `translateX(${-100 * Math.min(many - 1, Math.max(0, Math.floor(part * many))) / many}%)`;
 }
