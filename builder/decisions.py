@@ -99,7 +99,7 @@ class Decisions:
 # -- CSV
 def to_csv(rows: Mapping[str, Decision]) -> str:
     text = io.StringIO()
-    table = csv.writer(text, lineterminator="\n")
+    table = csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_ALL)
     table.writerow(COLUMNS)
     for row in rows.values():
         for captioner, caption in row.captions.items() or [("", "")]:

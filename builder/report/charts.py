@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import polars as pl
 
 BINS = 40
+ROUNDING = 1e-9  # values that differ by less are the same
 TAIL = 0.02  # of the clips at either end are gathered in the outermost bars
 MEASURING = ("score.", "hash", "dedupe", "match.")  # no clip is left out there unless it fails
 
@@ -136,11 +137,12 @@ def spread(name: str, column: "pl.Series", out: "pl.Series") -> dict[str, Any]:
     low, high = (float(known.quantile(at, "nearest") or 0.0) for at in (TAIL, 1 - TAIL))
     if low == high:
         low, high = float(known.min() or 0.0), float(known.max() or 0.0)  # type: ignore[arg-type]
-    if low == high:
-        low, high = low - 0.5, high + 0.5
+    if high - low <= ROUNDING * max(abs(low), abs(high)):
+        room = max(0.5, abs(low) / 100)
+        low, high = low - room, high + room
     lost = out.filter(there).to_numpy()
-    numbers = np.clip(known.to_numpy(), low, high)
-    kept_bars, lost_bars = (np.histogram(numbers[which], BINS, (low, high))[0] for which in (~lost, lost))
+    places = np.minimum((np.clip(known.to_numpy(), low, high) - low) / (high - low) * BINS, BINS - 1).astype(int)
+    kept_bars, lost_bars = (np.bincount(places[which], minlength=BINS) for which in (~lost, lost))
     figures = {"median": known.median(), "least": known.min(), "most": known.max(), "missing": len(column) - len(known)}
     return {"name": name, "low": low, "high": high, "kept": kept_bars.tolist(), "lost": lost_bars.tolist(), **figures}
 

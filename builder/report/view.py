@@ -97,6 +97,9 @@ class Viewer:
             except OsdError as error:
                 status = 400 if isinstance(error, ConfigError) else 500
                 return web.json_response({"error": str(error)}, status=status, headers=HEADERS)
+            except web.HTTPException as error:
+                error.headers.update(HEADERS)
+                raise
             answer.headers.update(HEADERS)
             return answer
 
@@ -197,6 +200,7 @@ def serve(run: Run, port: int, tell: Callable[[str], None]) -> None:
         except OSError as error:
             raise RunError(f"port {port} cannot be listened to ({error.strerror}); name another with --port") from None
         viewer = Viewer(run, decisions)
+        listener.listen()  # who is told the address may ask at once
         number = listener.getsockname()[1]
         tell(f"http://{HOST}:{number}/{viewer.token}/")
         web.run_app(viewer.app(number), sock=listener, print=None, access_log=None)

@@ -214,10 +214,9 @@ function haystack(clip) {
   }
   return clip.hay;
 }
-function refresh() {
+function refresh(before) {
   const words = $("words").value.toLowerCase().split(/\s+/).filter(Boolean), verdict = VERDICTS[$("verdict").value][1];
   const [source, reason, licence, sort] = ["source", "reason", "licence", "sort"].map((id) => $(id).value);
-  const before = shown[current];
   shown = clips.filter((clip) => verdict(clip) && (!source || clip.video.source === source) && (!licence || clip.video.license === licence)
     && (!reason || clip.why.some((text) => about(text) === reason)) && words.every((word) => haystack(clip).includes(word)));
   if (sort) {
@@ -255,10 +254,11 @@ function show() {
   const top = -gallery.getBoundingClientRect().top, row = high + GAP;
   const first = Math.max(0, Math.floor((top - AHEAD) / row) * columns), end = Math.min(shown.length, Math.ceil((top + innerHeight + AHEAD) / row) * columns);
   for (const [n, node] of nodes) {
-    if ((n < first || n >= end) && !node.contains(document.activeElement)) { node.remove(); nodes.delete(n); }
+    if ((n < first || n >= end) && n !== current) { node.remove(); nodes.delete(n); }
   }
-  const wanted = [...Array(Math.max(0, end - first)).keys()].map((i) => first + i).filter((n) => !nodes.has(n));
-  for (const n of wanted) {
+  const wanted = new Set([...Array(Math.max(0, end - first)).keys()].map((i) => first + i));
+  if (shown.length) wanted.add(current); // so that Tab comes to the gallery, and finds its way back
+  for (const n of [...wanted].filter((n) => !nodes.has(n))) {
     const node = card(n), after = [...nodes.keys()].filter((other) => other > n);
     put(n, node);
     gallery.insertBefore(node, after.length ? nodes.get(Math.min(...after)) : null);
@@ -383,7 +383,12 @@ function view(n) {
   dialog.scrollTop = 0;
 }
 dialog.setAttribute("tabindex", "-1");
-dialog.addEventListener("close", () => { dialog.replaceChildren(); if (settings.view) refresh(); focusCard(Math.min(current, shown.length - 1)); });
+dialog.addEventListener("close", () => { // by now the browser has given the focus back to the card that was opened first
+  const last = shown[open];
+  dialog.replaceChildren();
+  if (settings.view) refresh(last);
+  focusCard(Math.max(0, shown.indexOf(last)));
+});
 dialog.addEventListener("click", (event) => { if (event.target === dialog) dialog.close(); });
 dialog.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey || event.target.matches("textarea, input, select, video")) return;
@@ -464,7 +469,7 @@ async function start() {
   choices();
   conditions();
   judge();
-  for (const id of ["verdict", "source", "reason", "licence", "sort", "falling"]) $(id).addEventListener("change", refresh);
+  for (const id of ["verdict", "source", "reason", "licence", "sort", "falling"]) $(id).addEventListener("change", () => refresh());
   $("words").addEventListener("input", () => later("words", refresh, 120));
   $("search").addEventListener("submit", (event) => event.preventDefault());
   $("add").addEventListener("change", addCondition);
