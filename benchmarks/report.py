@@ -90,46 +90,42 @@ def write(root: Path, name: str, record: type[Record], table: pa.Table) -> None:
 def make(root: Path, clips: int) -> None:
     random = np.random.default_rng(1)
     (root / "build.toml").write_text(CONFIG)
-    (root / "videos").mkdir()
-    videos = -(-clips // EACH)
+    names = films(root, -(-clips // EACH), random)
+    k = np.arange(clips) % EACH
+    videos = [names[n // EACH] for n in range(clips)]
+    ids = [f"{video}-{100 * place:07d}-{100 * place + 100:07d}" for video, place in zip(videos, k, strict=True)]
+    spans: Columns = {"start_frame": 100 * k, "end_frame": 100 * k + 100, "start_pts": 4 * k, "end_pts": 4 * k + 4}
+    ends = 2.0 * k + random.choice([2.0, 4.0, 8.0], clips)
+    own: Columns = {"clip_id": ids, "video_id": videos, "start_s": 2.0 * k, "end_s": ends, "fps": [25.0] * clips}
+    write(root, "split", Clip, columns(Clip, own | spans | shape(clips), clips, random))
+    judge(root, ids, random)
+
+
+def films(root: Path, videos: int, random: np.random.Generator) -> list[str]:
+    """Their ids. Of few videos each has a strip, a link to the one there is."""
     names = [f"{random.integers(1 << 32):08x}{n:012x}" for n in range(videos)]
-    (root / "media").mkdir()
+    for folder in ("videos", "media"):
+        (root / folder).mkdir()
     strip(root / "media" / "0")
     strips = [f"media/{n}" for n in range(videos)]
-    if videos <= MOST_STRIPS:
-        for name in strips[1:]:
-            os.link(root / "media" / "0", root / name)
-    pictures = {"width": [1920] * videos, "height": [1080] * videos}
-    facts: Columns = {
-        "video_id": names,
-        "source": ["mine"] * videos,
-        "root": ["mine"] * videos,
-        "license": ["CC0-1.0"] * videos,
-    }
-    write(root, "merge", SourceVideo, columns(SourceVideo, facts | pictures, videos, random))
-    seen: Columns = {
-        "video_id": names,
-        "strip": strips,
-        "frames": [2500] * videos,
-        "end_pts": [100] * videos,
-        "sar": ["1/1"] * videos,
-    }
-    write(root, "scan", Scanned, columns(Scanned, seen | pictures | {"time_base": ["1/2"] * videos}, videos, random))
-    k = np.tile(np.arange(EACH), videos)[:clips]
-    ids = [f"{names[n // EACH]}-{100 * (n % EACH):07d}-{100 * (n % EACH) + 100:07d}" for n in range(clips)]
-    spans: Columns = {"start_frame": 100 * k, "end_frame": 100 * k + 100, "start_pts": 4 * k, "end_pts": 4 * k + 4}
-    seconds: Columns = {
-        "start_s": 2.0 * k,
-        "end_s": 2.0 * k + random.choice([2.0, 4.0, 8.0], clips),
-        "fps": [25.0] * clips,
-    }
-    own: Columns = {
-        "clip_id": ids,
-        "video_id": [names[n // EACH] for n in range(clips)],
-        "width": [1920] * clips,
-        "height": [1080] * clips,
-    }
-    write(root, "split", Clip, columns(Clip, own | spans | seconds, clips, random))
+    for name in strips[1:] if videos <= MOST_STRIPS else ():
+        os.link(root / "media" / "0", root / name)
+    facts: Columns = {"video_id": names, "source": ["mine"] * videos, "root": ["mine"] * videos}
+    licence = {"license": ["CC0-1.0"] * videos}
+    write(root, "merge", SourceVideo, columns(SourceVideo, facts | licence | shape(videos), videos, random))
+    seen: Columns = {"video_id": names, "strip": strips, "frames": [2500] * videos, "end_pts": [100] * videos}
+    ratios: Columns = {"sar": ["1/1"] * videos, "time_base": ["1/2"] * videos}
+    write(root, "scan", Scanned, columns(Scanned, seen | ratios | shape(videos), videos, random))
+    return names
+
+
+def shape(rows: int) -> Columns:
+    return {"width": [1920] * rows, "height": [1080] * rows}
+
+
+def judge(root: Path, ids: list[str], random: np.random.Generator) -> None:
+    """Scores, verdicts and captions of these clips."""
+    clips = len(ids)
     for name in DEFAULT_PLUGINS["scorers"]:
         scorer = find("scorers", Scorer, name)
         record = typing.cast(type[Score], scorer.writes)

@@ -178,8 +178,6 @@ class Page:
     view: bool = False
 
     def values(self) -> dict[str, Any]:
-        from markupsafe import Markup
-
         counts = funnel(self.run)
         cost = charts.costs(self.run, self.run.jobs())
         css, script = [(FOLDER / name).read_text(encoding="utf-8") for name in ("page.css", "page.js")]
@@ -188,8 +186,8 @@ class Page:
             "folder": self.run.root.name,
             "view": self.view,
             "policy": policy(css, script, self.view),
-            "css": Markup(css),  # our own files
-            "script": Markup(script),
+            "css": css,
+            "script": script,
             "tiles": tiles(self.inputs, counts),
             "funnel": charts.funnel_rows(counts),
             "notes": [note.removeprefix("note: ") for note in of_split(self.run)],
