@@ -153,9 +153,7 @@ def measure(root: Path) -> str:
         raise SystemExit(f"osd-build report ended with {process.returncode}")
     cpu_s, memory = used.ru_utime + used.ru_stime, used.ru_maxrss / 1e3
     page = (root / "report.html").stat().st_size / 1e6
-    beside = (
-        [path.stat().st_size for path in (root / "report.files").glob("*")] if (root / "report.files").is_dir() else []
-    )
+    beside = [path.stat().st_size for path in (root / "report_files").glob("*.jpg")]
     return f"{cpu_s:8.1f} s CPU {memory:8.0f} MB at most   page {page:6.1f} MB   beside {sum(beside) / 1e6:6.1f} MB"
 
 

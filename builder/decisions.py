@@ -10,7 +10,7 @@ import io
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import ClassVar, get_args
+from typing import Any, ClassVar, get_args
 
 from builder.digests import utc_now
 from builder.errors import ConfigError, RunError
@@ -38,6 +38,10 @@ class Decision(Record):
     @property
     def captions(self) -> dict[str, str]:
         return dict(zip(self.captioners, self.texts, strict=True))
+
+    def shown(self) -> dict[str, Any]:
+        """As the page takes it."""
+        return {"decision": self.decision, "captions": self.captions}
 
 
 def decision(clip_id: str, said: str, captions: Mapping[str, str]) -> Decision:

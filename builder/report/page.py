@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from builder.conditions import Condition, Group, Same
+from builder.decisions import Decisions
 from builder.errors import ItemError, RunError
 from builder.execute import of_split
 from builder.figures import as_count, as_duration
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     import polars as pl
 
 FOLDER = Path(__file__).with_name("html")
+OURS = ".osd-build-report"  # a file in a folder of pictures: it may be replaced
 INLINE = 500  # clips whose pictures stand in the page; of more, in a folder beside it
 
 
@@ -66,11 +68,12 @@ def write_report(run: Run, out: Path | None = None) -> Written:
     out = out or run.root / "report.html"
     inputs = everything(run)
     found = gallery(run, inputs)
-    beside = out.with_suffix(".files") if len(found.rows) > INLINE else None
+    beside = out.with_name(f"{out.stem}_files") if len(found.rows) > INLINE else None
+    make_room(out, beside)
     count = Counted()
     hrefs = {key: href(run, video, out.parent) for key, video in found.videos.items()}
     blocks = (packed(block) for block in shown(run, found, hrefs, beside, count))
-    page = Page(run, inputs, found, pictures=f"{quote(out.stem)}.files/{{}}.jpg")
+    page = Page(run, inputs, found, pictures=f"{quote(out.stem)}_files/{{}}.jpg")
     temporary = out.with_name(f".{out.name}.{os.getpid()}")
     try:
         with temporary.open("w", encoding="utf-8") as file:
@@ -81,6 +84,19 @@ def write_report(run: Run, out: Path | None = None) -> Written:
     finally:
         temporary.unlink(missing_ok=True)
     return Written(out, beside, len(found.rows), count.lacking)
+
+
+def make_room(out: Path, beside: Path | None) -> None:
+    """Remove what killed attempts left, and see that nobody else's folder is where the pictures go.
+
+    Raises:
+        RunError: it is.
+    """
+    for left in out.parent.glob(f".{out.stem}*"):
+        if left.suffix[1:].isdigit() and not Path(f"/proc{left.suffix.replace('.', '/')}").exists():
+            shutil.rmtree(left) if left.is_dir() else left.unlink()
+    if beside and beside.exists() and not (beside / OURS).is_file():
+        raise RunError(f"{beside} is where the pictures would go, and not of an earlier report; name another --out")
 
 
 @dataclass
@@ -119,6 +135,7 @@ def shown(
                 block["jpeg"] = [base64.b64encode(picture.jpeg).decode() for picture in made]
             yield block
         if beside and fresh and fresh.is_dir():
+            (fresh / OURS).touch()
             shutil.rmtree(beside, ignore_errors=True)
             fresh.replace(beside)
     finally:
@@ -204,6 +221,7 @@ class Page:
         """What the script works with, beside the clips."""
         judge = judge_of(self.run)
         overrides = {name: self.run.config.section(f"filter.source.{name}") for name in judge.overrides}
+        said = Decisions(self.run.storage).rows
         presets = {"": judge.preset} | {name: str(own.get("preset", "")) for name, own in overrides.items()}
         return {
             "folder": self.run.root.name,
@@ -216,7 +234,7 @@ class Page:
             "presets": {name: preset for name, preset in presets.items() if preset},
             "pictures": self.pictures,
             "frames": FRAMES,
-            "decisions": {},
+            "decisions": {key: row.shown() for key, row in said.items()},
         }
 
 

@@ -17,7 +17,7 @@ from urllib.parse import unquote_to_bytes
 
 from aiohttp import web
 
-from builder.decisions import Decision, Decisions, decision, from_csv, to_csv
+from builder.decisions import Decisions, decision, from_csv, to_csv
 from builder.errors import ConfigError, ItemError, OsdError, RunError
 from builder.pipeline import Run
 from builder.query import Inputs
@@ -106,7 +106,7 @@ class Viewer:
         return checked
 
     async def index(self, request: web.Request) -> web.StreamResponse:
-        said = {key: shown(row) for key, row in self.decisions.rows.items() if key in self.spans}
+        said = {key: row.shown() for key, row in self.decisions.rows.items() if key in self.spans}
         text = "".join(rendered(self.values, self.settings | {"decisions": said}, self.blocks))
         headers = {"Content-Security-Policy": f"{self.values['policy']}; frame-ancestors 'none'"}
         return web.Response(text=text, content_type="text/html", headers=headers)
@@ -160,7 +160,7 @@ class Viewer:
             raise ConfigError("that is no decision about a clip of this run")
         row = decision(clip, said, captions)
         self.decisions.add([row])  # in this thread: decisions wait for each other
-        return web.json_response(shown(row))
+        return web.json_response(row.shown())
 
     async def take(self, request: web.Request) -> web.StreamResponse:
         try:
@@ -170,10 +170,6 @@ class Viewer:
         rows = from_csv(text)
         self.decisions.add(rows)
         return web.json_response({"clips": len(rows)})
-
-
-def shown(row: Decision) -> dict[str, Any]:
-    return {"decision": row.decision, "captions": row.captions}
 
 
 def is_text(pair: tuple[Any, Any]) -> bool:

@@ -254,13 +254,20 @@ def test_a_damaged_table_is_named(run: Pictured) -> None:
 
 def test_many_clips_have_their_pictures_beside_the_page(run: Pictured, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(page, "INLINE", 59)
-    (run.run / "report.files").mkdir()
-    (run.run / "report.files" / "old.jpg").write_bytes(b"")
+    beside = run.run / "report_files"
+    beside.mkdir()
+    (beside / "mine.jpg").write_bytes(b"")
+    with pytest.raises(RunError, match="not of an earlier report"):
+        write_report(open_run(run.run))
+    (beside / "mine.jpg").unlink()
+    (beside / page.OURS).touch()
+    (run.run / ".report.html.99999999").write_text("of an attempt that was killed")
+    (run.run / ".report_files.99999999").mkdir()
     written = write_report(open_run(run.run))
-    assert written.beside == run.run / "report.files"
-    assert {path.stem for path in written.beside.iterdir()} == {row.clip_id for row in run.clips}
+    assert written.beside == beside
+    assert {path.stem for path in beside.glob("*.jpg")} == {row.clip_id for row in run.clips}
     found = parsed(written.page)
-    assert found.settings()["pictures"] == "report.files/{}.jpg"
+    assert found.settings()["pictures"] == "report_files/{}.jpg"
     assert all("jpeg" not in block for block in found.blocks())
     assert list(run.run.glob(".report*")) == []
 

@@ -102,7 +102,8 @@ function judge() {
     const wrong = rules.filter((rule) => fails(rule, clip));
     for (const rule of wrong) rule.fails++;
     if (wrong.length === 1 && !clip.twin) wrong[0].alone++;
-    clip.would = !clip.twin && wrong.length === 0;
+    const hand = decision(clip).decision;
+    clip.would = hand ? hand === "keep" : !clip.twin && wrong.length === 0;
     if (clip.would) { kept++; seconds += clip.seconds; }
     if (clip.judged !== null) { decided++; more += clip.would && !clip.judged; less += !clip.would && clip.judged; }
   }
