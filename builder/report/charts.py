@@ -96,7 +96,7 @@ def state(line: Sequence[Count]) -> str:
     if not open_:
         return ""
     if all(c.finished <= 0 for c in line):
-        return "not run yet"
+        return "out of date" if any(c.inputs for c in line) else "not run yet"
     done, of = sum(max(c.finished, 0) for c in line), sum(c.units or 0 for c in line)
     return f"{as_count(done)} of {as_count(of)} parts" if all(c.units for c in line) else "in progress"
 

@@ -48,7 +48,7 @@ def tiles(inputs: Inputs, counts: Sequence[Count]) -> Iterator[Tile]:
     yield Tile(
         as_count(by_table["pack"].kept),
         "clips packed",
-        f"in {as_count(by_table['pack'].finished)} shards" if by_table["pack"].kept else "not packed yet",
+        f"in {as_count(len(inputs.parts['pack']))} shards" if by_table["pack"].kept else "not packed yet",
     )
     yield Tile(as_count(failed), "failures", "what failed is listed below" if failed else "")
 

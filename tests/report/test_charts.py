@@ -38,7 +38,8 @@ def test_what_waits_says_so(tmp_path: Path) -> None:
     rows = funnel_rows(funnel(open_run(write_run(tmp_path))))
     assert {row.state for row in rows} == {"not run yet"}
     count = Count("judge", inputs=5, kept=5, finished=1, units=4)
-    assert [row.state for row in funnel_rows([count])] == ["1 of 4 parts"]
+    stale = Count("select", inputs=5, kept=5, finished=0, units=4)
+    assert [row.state for row in funnel_rows([count, stale])] == ["1 of 4 parts", "out of date"]
 
 
 NUMBERS = st.lists(st.none() | st.floats(allow_nan=False, allow_infinity=False, width=32), min_size=1, max_size=50)
