@@ -244,6 +244,32 @@ def status(run: RunArg, sets: SetOpt = None) -> None:
 
 
 @app.command()
+def report(
+    run: RunArg,
+    sets: SetOpt = None,
+    out: Annotated[Path | None, typer.Option(metavar="FILE", help="Where the page goes; else RUN/report.html.")] = None,
+) -> None:
+    """Write a page to look at: the funnel, the clips with their scores and captions, thresholds, failures, cost."""
+    from builder.execute import open_run
+    from builder.report.page import write_report
+
+    typer.echo(write_report(open_run(run, sets or ()), out))
+
+
+@app.command()
+def view(
+    run: RunArg,
+    sets: SetOpt = None,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Where to listen on 127.0.0.1; 0: any free port.")] = 0,
+) -> None:
+    """Serve the report on this machine, to keep and drop clips and to put captions right; `filter` obeys."""
+    from builder.execute import open_run
+    from builder.report.view import serve
+
+    serve(open_run(run, sets or ()), port, lambda url: typer.echo(f"{url}\nuntil Ctrl-C; decisions: {run}/overrides"))
+
+
+@app.command()
 def retry(
     words: Annotated[
         list[str], typer.Argument(metavar="[WHAT] RUN", help="WHAT: a command or a table (crawl, fetch); else all.")

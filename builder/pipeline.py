@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from builder import registry, releases, takedown
 from builder.captioning import presets
@@ -25,7 +25,7 @@ from builder.stages.caption import Captioner
 from builder.stages.dedupe import Dedupe
 from builder.stages.detect import Detector
 from builder.stages.find import Source, SourceSpec
-from builder.stages.judge import DEFAULT_KEEP, Conditions, Override, Select
+from builder.stages.judge import DEFAULT_KEEP, ByHand, Conditions, Override, Select
 from builder.stages.match import Match
 from builder.stages.merge import Merge
 from builder.stages.pack import Pack, with_profile
@@ -80,6 +80,14 @@ class Run:
         name = self.config.section("licenses").get("takedown", "")
         entries = takedown.read(self.config.base / Path(str(name)).expanduser()) if name else ()
         return takedown.with_hashes(entries, self.storage)
+
+    @cached_property
+    def by_hand(self) -> dict[str, ByHand]:
+        """What people decided about clips, by id; read whenever the run is opened, so that every build honours it."""
+        from builder.decisions import Decisions
+
+        rows = Decisions(self.storage).rows.items()
+        return {key: cast(ByHand, row.decision) for key, row in rows if row.decision}
 
     @cached_property
     def sources(self) -> dict[str, Source]:
@@ -203,7 +211,7 @@ class Run:
                     f"{self.config.where(own)}: no [[source]] is called {name!r}; there are: {', '.join(self.sources)}"
                 )
             overrides[name] = self.config.build(Override, own, self.config.section(own)).lines
-        return dataclasses.replace(self.config.build(kind, section, values), overrides=overrides)
+        return dataclasses.replace(self.config.build(kind, section, values), overrides=overrides, by_hand=self.by_hand)
 
     def _chosen(self, step: Step, name: str) -> list[str]:
         """Scorers: the usual ones (or `[score] use`) and those with a section. Captioners: those with a section."""

@@ -163,7 +163,9 @@ def unfinished(jobs: dict[str, Job], judge: Conditions) -> Iterator[str]:
 
 
 def not_measured(judge: Judge) -> Iterator[str]:
-    """What the preset in use cannot do."""
+    """What the preset in use cannot do, and what the figures leave out."""
+    if judge.by_hand:
+        yield f"{as_count(len(judge.by_hand))} clips are decided by hand; the figures are of the conditions alone"
     if judge.preset:
         yield from (f"preset {judge.preset}: {text}" for text in presets()[judge.preset].missing)
 

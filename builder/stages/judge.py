@@ -6,7 +6,7 @@ Nothing is deleted and nothing measured again: a changed threshold is a changed 
 from collections.abc import Callable, Mapping
 from dataclasses import field
 from functools import cache, cached_property
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import pyarrow as pa
 
@@ -22,6 +22,9 @@ from builder.values import CLIPS, full_name, gather, value_of
 if TYPE_CHECKING:
     import polars as pl
 
+ByHand = Literal["keep", "drop"]
+DROPPED = "dropped by hand"
+NEEDED = ("no caption", "no match")  # what no decision can replace
 DEFAULT_KEEP = (
     "text.overlay_area <= 0",
     "motion.flow >= 0.3",
@@ -61,6 +64,8 @@ class Conditions(Query[Any, Any]):
     keep: tuple[str, ...] | None = None
     # set by the pipeline: the lines of [filter.source.NAME], by name
     overrides: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    # set by the pipeline: what people decided about clips, by id
+    by_hand: Mapping[str, ByHand] = field(default_factory=dict)
     # set by the pipeline: every value there is with its table, and the table that tells of near-duplicates
     measured: tuple[tuple[str, str], ...] = execution(default=())
     twins: str = execution(default="")
@@ -133,9 +138,15 @@ class Judge(Conditions):
         against = self.against(inputs)
         for clip, texts in zip(frame["clip_id"], failed, strict=True):
             texts[:0] = [text for text in against.get(clip, ()) if text not in texts]
+            if clip in self.by_hand:
+                texts[:] = self.decided(clip, texts)
         kept = [not texts for texts in failed]
         reasons = pl.Series("failed", pa.array(failed, pa.list_(pa.string())))  # ten times as fast as from lists
         return frame.select("clip_id", pl.Series("kept", kept, pl.Boolean), reasons)
+
+    def decided(self, clip: str, texts: list[str]) -> list[str]:
+        """What is left of the reasons after what a person said."""
+        return [DROPPED] if self.by_hand[clip] == "drop" else [text for text in texts if text.startswith(NEEDED)]
 
     def against(self, inputs: Inputs) -> dict[str, list[str]]:
         """What speaks against a clip beside the conditions, by id: its better twin."""

@@ -62,10 +62,11 @@ class Pick(Conditions):
         return pl.DataFrame(rows, {"clip_id": pl.String, "group": pl.String, "covered": pl.Float64}, orient="row")
 
     def fit(self, inputs: Inputs, clips: "pl.Series", known: Mapping[str, float]) -> set[str]:
-        """Those of the clips that every condition holds for."""
+        """Those of the clips that every condition holds for, and those that a person keeps."""
         import polars as pl
 
         fails = [rule.at(known).fails() for rule in self.rules]
         frame = gather(inputs, self.values).join(pl.LazyFrame({"clip_id": clips}), on="clip_id", how="semi")
         fine = frame.filter(~pl.any_horizontal(pl.lit(value=False), *fails))
-        return set(fine.select("clip_id").collect()["clip_id"])
+        dropped, kept = ({clip for clip, said in self.by_hand.items() if said == what} for what in ("drop", "keep"))
+        return set(fine.select("clip_id").collect()["clip_id"]) - dropped | (kept & set(clips))
