@@ -107,9 +107,9 @@ def load(  # noqa: PLR0913  (mirrors datasets.load_dataset)
     """Open a local dataset folder or one on the Hub; `mp4` comes as bytes.
 
     `name` is a config of the card (default: all). `decode` adds a column `video` of `Video`s. `keep` are conditions
-    that all must hold, see `holds`. `captioner` names the one whose text `txt` is to be. `options` (revision, token, ...) go
-    to `load_dataset`. What the dataset's removed.parquet lists today is left out, whatever the revision. Raises
-    NewerFormatError, and ValueError for a dataset without our card, a wrong condition, or an unknown captioner.
+    that all must hold, see `holds`. `captioner` names the one whose text `txt` is to be. `options` (revision, token,
+    ...) go to `load_dataset`. What the dataset's removed.parquet lists today is left out, whatever the revision.
+    Raises NewerFormatError, and ValueError for a dataset without our card, a wrong condition, or an unknown captioner.
     """
     path, keep = os.fspath(path), [keep] if isinstance(keep, str) else keep
     builder = datasets.load_dataset_builder(path, name, **options)
@@ -183,6 +183,8 @@ def _kept(keep: tuple[str, ...], removed: frozenset[str], metadata: Mapping[str,
 
 def removed(root: str, **hub: Any) -> frozenset[str]:
     """Ids and hashes in removed.parquet, in all of its columns; none where there is no such file."""
+    if root.startswith("hf://") and datasets.config.HF_HUB_OFFLINE:
+        return frozenset()
     try:
         with fsspec.open(f"{root}/removed.parquet", "rb", **hub) as file:
             columns = pq.read_table(file).to_pydict().values()

@@ -1,24 +1,24 @@
 """The order of an epoch, and who gets which part of it.
 
-**One sequence.** An epoch is one permutation of the samples, a function of (seed, epoch) and of nothing else: not of the
-number of ranks, workers, or samples a batch. It is computed from the index, before anything is read. Shuffled, it is made
-in three steps: the shards are permuted; groups of `Shuffle.shards` of them are read side by side, each at the same pace;
-and what that gives is cut into windows of `Shuffle.window_bytes` in each of which the samples are permuted. A window is
-no buffer: samples are read by their offsets, so it costs no memory, and all that is read during one lies in one stretch
-of each of a few shards.
+**One sequence.** An epoch is one permutation of the samples, a function of (seed, epoch) and of nothing else: not of
+the number of ranks, workers, or samples a batch. It is computed from the index, before anything is read. Shuffled, it
+is made in three steps: the shards are permuted; groups of `Shuffle.shards` of them are read side by side, each at the
+same pace; and what that gives is cut into windows of `Shuffle.window_bytes` in each of which the samples are permuted.
+A window is no buffer: samples are read by their offsets, so it costs no memory, and all that is read during one lies in
+one stretch of each of a few shards.
 
 **Residues.** The sequence is cut into batches, and a step is one batch for every rank: in step i, rank r of W has batch
 i * W + r. In a loader with N workers, worker w makes the steps i = w, w + N, w + 2 N, ...; loaders ask their workers in
 turn, so a rank sees its steps in order whatever N is.
 
-**Why a count is enough to go on.** After step i all ranks together have had exactly the first (i + 1) * W * B samples of
-the sequence. So `consumed`, a position in it, says what is still to come: with the same W the same batches, with another
-W (or B, or N) the same samples, dealt anew. What workers have fetched ahead has not been consumed by anybody: the
-trainer counts what it was given, and each batch carries the position after its step.
+**Why a count is enough to go on.** After step i all ranks together have had exactly the first (i + 1) * W * B samples
+of the sequence. So `consumed`, a position in it, says what is still to come: with the same W the same batches, with
+another W (or B, or N) the same samples, dealt anew. What workers have fetched ahead has not been consumed by anybody:
+the trainer counts what it was given, and each batch carries the position after its step.
 
-**Buckets.** A batch of one bucket (aspect, length) is complete where its last sample stands in the sequence; batches come
-in the order in which they are complete, those that never are at the end. All of this is computed from the index too, so
-the same argument holds, for one batch size.
+**Buckets.** A batch of one bucket (aspect, length) is complete where its last sample stands in the sequence; batches
+come in the order in which they are complete, those that never are at the end. All of this is computed from the index
+too, so the same argument holds, for one batch size.
 """
 
 from dataclasses import dataclass
@@ -42,8 +42,8 @@ class Shuffle:
 
 @dataclass(frozen=True)
 class Steps:
-    """`rows[step, rank, i]` are samples, NOBODY for none; `repeats` marks those that fill up a step; `consumed[step]` is
-    the position in the sequence once all ranks have done the step."""
+    """`rows[step, rank, i]` are samples, NOBODY for none; `repeats` marks those that fill up a step; `consumed[step]`
+    is the position in the sequence once all ranks have done the step."""
 
     rows: Ints
     repeats: NDArray[np.bool_]
@@ -75,7 +75,8 @@ def sequence(shard: Ints, size_bytes: Ints, shuffle: Shuffle | None, seed: int, 
     progress = (within + 0.5) / counts[shard]
     side_by_side = np.lexsort((turn, progress, turn // shuffle.shards))
     window = np.cumsum(size_bytes[side_by_side]) // shuffle.window_bytes
-    return side_by_side[np.lexsort((noise(side_by_side, seed, epoch, 1), window))]
+    order: Ints = side_by_side[np.lexsort((noise(side_by_side, seed, epoch, 1), window))]
+    return order
 
 
 def deal(order: Ints, consumed: int, world: int, batch: int, tail: Tail) -> Steps:
@@ -97,7 +98,8 @@ def deal(order: Ints, consumed: int, world: int, batch: int, tail: Tail) -> Step
 
 
 def deal_buckets(order: Ints, bucket: Ints, consumed: int, world: int, batch: int, tail: Tail) -> Steps:  # noqa: PLR0913, PLR0917
-    """As `deal`, each batch from one bucket (`bucket[sample]`). What is left of a bucket is filled up from that bucket."""
+    """As `deal`, each batch from one bucket (`bucket[sample]`). What is left of a bucket is filled up from that
+    bucket."""
     rows, real = _batches(order, bucket[order], batch, tail)
     ends = np.cumsum(real.sum(1))
     first = int(np.searchsorted(ends, consumed, side="right"))

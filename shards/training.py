@@ -1,0 +1,283 @@
+"""The torch dataset that `stream()` gives, and a loader that counts. `shards.order` says why counting is enough.
+
+The only module of this package that imports torch: what a trainer asks for is a torch IterableDataset. It is imported
+by `stream()`, never by `import shards` or the build tool.
+"""
+
+import itertools
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, IterableDataset, get_worker_info
+
+from shards.catalog import Catalog
+from shards.clips import Sampling, decode
+from shards.order import NOBODY, Ints, Shuffle, Steps, Tail, deal, deal_buckets, noise, sequence
+from shards.samples import BadSampleError, Raw, Reader
+
+Unit: TypeAlias = dict[str, Any]
+HOPELESS = 32  # samples that cannot be read, one after the other: no bad samples, but a bad dataset
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What `stream` was asked for; the words are explained there. `bucket` has a number for each sample."""
+
+    captions: Mapping[str, float]
+    sampling: Sampling | None
+    length: Ints
+    bucket: Ints | None
+    aspect: Ints
+    aspects: tuple[float, ...]
+    batch_size: int | None
+    tail: Tail
+    shuffle: Shuffle | None
+    rank: int
+    world: int
+    tensors: bool
+    transform: Callable[[Unit], Unit] | None
+    on_error: Literal["raise", "skip"]
+
+
+class Stream(IterableDataset[Unit]):
+    """This rank's part of an epoch, from where `state_dict` stands. Made by `shards.stream.stream`.
+
+    Without workers the stream counts what it gives out. With workers it is the trainer's process that counts, as it
+    alone knows what was trained on: `loader()` does that, or `mark(batch)` in a loop over a DataLoader of your own,
+    which must be one with `batch_size=None`. An epoch that is complete is followed by the next, without `set_epoch`.
+    """
+
+    def __init__(self, catalog: Catalog, reader: Reader, wanted: Wanted, seed: int, digest: str) -> None:
+        self.catalog, self.reader, self.wanted, self.digest = catalog, reader, wanted, digest
+        self.state = torch.tensor([seed, 0, 0])
+        self.state.share_memory_()  # type: ignore[no-untyped-call]  # seed, epoch, consumed: the same in all workers
+        self.order: tuple[tuple[int, int], Ints] | None = None
+        # What one of several workers says of itself to a loader that asks each (torchdata's), and was told by it.
+        self.own: dict[str, int] = {}
+        self.told: dict[str, int] = {}
+        if not len(self._steps(seed, 0, 0).rows):
+            need = (wanted.batch_size or 1) * wanted.world
+            raise ValueError(f"{len(catalog)} samples are left, not one step of {need} for all ranks: ask for fewer")
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "order": None}
+
+    # -- where it stands
+    def state_dict(self) -> dict[str, Any]:
+        """`seed`, `epoch`, and the samples all ranks together have `consumed` of it; `of` names what was asked for."""
+        seed, epoch, consumed = self.state.tolist()
+        return {"seed": seed, "epoch": epoch, "consumed": consumed, "of": self.digest, **self.own}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on there, with any number of ranks and workers. ValueError for a state of another dataset or selection."""
+        if state.get("of", self.digest) != self.digest:
+            raise ValueError(
+                "this state is of another dataset, revision, split, choice or (with buckets) batch size: "
+                "its count would point at other samples. Ask for the same (on the Hub: revision=...), or begin the "
+                "epoch anew: set_epoch(state['epoch'])"
+            )
+        seed, epoch, consumed = (int(state[name]) for name in ("seed", "epoch", "consumed"))
+        if not 0 <= consumed <= len(self.catalog) or epoch < 0:
+            raise ValueError(f"no such place: epoch {epoch}, {consumed} of {len(self.catalog)} samples")
+        if "next" in state:
+            self.told = {"seed": seed, "epoch": epoch, "consumed": int(state["next"])}
+        else:
+            self._stand(seed, epoch, consumed)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Go to the beginning of another epoch; stay where you are if it is the one under way."""
+        if epoch != int(self.state[1]):
+            self._stand(int(self.state[0]), epoch, 0)
+
+    def mark(self, batch: Mapping[str, Any]) -> None:
+        """This batch, and with it the same step of all ranks, has been trained on. Twice does no harm."""
+        after = np.atleast_1d(np.asarray(batch["consumed"]))
+        if len(after) > 1 and (np.diff(after) > self.wanted.world).any():
+            raise ValueError(
+                "this batch was made of every n-th sample: give batch_size to stream(), None to DataLoader"
+            )
+        epochs = np.atleast_1d(np.asarray(batch["epoch"]))
+        self._stand(int(self.state[0]), int(epochs[-1]), int(after[-1]))
+
+    def _stand(self, seed: int, epoch: int, consumed: int) -> None:
+        if consumed >= len(self.catalog):
+            epoch, consumed = epoch + 1, 0
+        self.state[:] = torch.tensor([seed, epoch, consumed])
+
+    # -- what there is
+    @property
+    def epoch(self) -> int:
+        return int(self.state[1])
+
+    def __len__(self) -> int:
+        """Batches (samples without `batch_size`) of this rank in a whole epoch."""
+        seed, epoch, _ = self.state.tolist()
+        return len(self._busy(self._steps(seed, epoch, 0)))
+
+    def loader(self, num_workers: int = 0, **options: Any) -> "Loader":
+        """Give this to the trainer: batches in order, counted. `options` go to torch's DataLoader."""
+        return Loader(self, num_workers, options)
+
+    def _steps(self, seed: int, epoch: int, consumed: int) -> Steps:
+        c, w = self.catalog, self.wanted
+        if self.order is None or self.order[0] != (seed, epoch):
+            self.order = (seed, epoch), sequence(c.shard, c.end - c.start, w.shuffle, seed, epoch)
+        order, batch = self.order[1], w.batch_size or 1
+        if w.bucket is None:
+            return deal(order, consumed, w.world, batch, w.tail)
+        return deal_buckets(order, w.bucket, consumed, w.world, batch, w.tail)
+
+    def _busy(self, steps: Steps) -> Ints:
+        """The steps in which this rank has something to do: all, but for an uneven end."""
+        busy: Ints = np.flatnonzero((steps.rows[:, self.wanted.rank] != NOBODY).any(1))
+        return busy
+
+    # -- going through it
+    def __iter__(self) -> Iterator[Unit]:
+        worker = get_worker_info()
+        first, stride = (worker.id, worker.num_workers) if worker else (0, 1)
+        seed, epoch, consumed = self.state.tolist()
+        if self.told:
+            (seed, epoch, consumed), first, self.told = self.told.values(), 0, {}
+        steps = self._steps(seed, epoch, consumed)
+        busy = self._busy(steps)
+        after = np.append(steps.consumed[busy[:-1]], len(self.catalog))  # nothing comes after this rank's last
+        mine = [steps.rows[step, self.wanted.rank] for step in busy[first::stride]]
+        rows = (int(row) for batch in mine for row in batch if row != NOBODY)
+        samples = self._samples(seed, epoch, rows, steps)
+        for turn, (step, batch) in enumerate(zip(busy[first::stride], mine, strict=True)):
+            got = list(itertools.islice(samples, int((batch != NOBODY).sum())))
+            unit = self._unit(got, steps.repeats[step, self.wanted.rank])
+            place = first + turn * stride
+            unit |= {"epoch": epoch, "consumed": int(after[place])}
+            if worker:
+                following = int(after[min(place + stride, len(after)) - 1])
+                self.own = {"seed": seed, "epoch": epoch, "consumed": unit["consumed"], "next": following}
+            else:
+                self._stand(seed, epoch, unit["consumed"])
+            yield unit
+
+    def _unit(self, samples: list[tuple[Unit, bool]], repeats: Any) -> Unit:
+        units = [
+            {**unit, "pad": bool(repeat or not good)} for (unit, good), repeat in zip(samples, repeats, strict=False)
+        ]
+        skipped = sum(not good for _, good in samples)
+        return (stacked(units) if self.wanted.batch_size else units[0]) | {"skipped": skipped}
+
+    def _samples(self, seed: int, epoch: int, rows: Iterator[int], steps: Steps) -> Iterator[tuple[Unit, bool]]:
+        """Each sample, and whether it is the one asked for: in the place of a bad one stands the last good one."""
+        last: Unit | None = None
+        failed = 0
+        for got in self.reader.read(rows):
+            try:
+                last, failed = self._made(got, seed, epoch), 0
+                yield last, True
+                continue
+            except BadSampleError as error:
+                failed += 1
+                if self.wanted.on_error == "raise" or failed > HOPELESS:
+                    raise
+                last = last or self._other(seed, epoch, steps, error)
+            yield last, False
+
+    def _other(self, seed: int, epoch: int, steps: Steps, error: BadSampleError) -> Unit:
+        """Where no good sample came before the first bad one: any that can be read."""
+        for got in self.reader.read(int(row) for row in steps.rows[:, self.wanted.rank].flat if row != NOBODY):
+            try:
+                return self._made(got, seed, epoch)
+            except BadSampleError:
+                continue
+        raise error
+
+    def _made(self, got: Raw | BadSampleError, seed: int, epoch: int) -> Unit:
+        if isinstance(got, BadSampleError):
+            raise got
+        wanted, number = self.wanted, got.number
+        chance = int(noise(int(self.catalog.row[number]), seed, epoch, 2))
+        try:
+            name, member = chosen(wanted.captions, chance, self.catalog.captioners)
+            unit = {
+                "__key__": got.key,
+                "json": json.loads(got.json),
+                "txt": got.texts[member].decode(),
+                "captioner": name,
+            }
+            if wanted.bucket is not None:
+                aspect = wanted.aspects[wanted.aspect[number]] if wanted.aspects else 0.0
+                unit["bucket"] = (aspect, int(wanted.length[number]))
+            unit |= self._video(got, chance)
+        except (ValueError, KeyError) as error:
+            shard = self.catalog.shards[int(self.catalog.shard[number])]
+            raise BadSampleError(f"{shard}: sample {got.key}: {error}") from error
+        return wanted.transform(unit) if wanted.transform else unit
+
+    def _video(self, got: Raw, chance: int) -> Unit:
+        sampling, c, number = self.wanted.sampling, self.catalog, got.number
+        if sampling is None:
+            return {"mp4": got.video}
+        count = int(c.frames[number])
+        frames = sampling.frames(count, float(c.fps[number]), int(self.wanted.length[number]), chance >> 32)
+        video = decode(got.video, count, frames)
+        return {"video": torch.from_numpy(video) if self.wanted.tensors else video, "frames": frames.tolist()}
+
+
+def chosen(captions: Mapping[str, float], chance: int, captioners: Sequence[str]) -> tuple[str, str]:
+    """A captioner by its weight, and the member with its text. The low half of `chance` decides."""
+    name = next(iter(captions))
+    if len(captions) > 1:
+        left = (chance & 0xFFFFFFFF) / 2**32 * sum(captions.values())
+        sums = list(itertools.accumulate(captions.values()))
+        name = list(captions)[next(n for n, total in enumerate(sums) if left < total)]
+    return name, "txt" if name == captioners[0] else f"{name}.txt"
+
+
+def stacked(units: Sequence[Unit]) -> Unit:
+    """A batch: tensors and arrays of one shape become one, everything else a list."""
+    return {name: _stack([unit[name] for unit in units]) for name in units[0]}
+
+
+def _stack(values: list[Any]) -> Any:
+    known: Mapping[type, Callable[[Any], Any]] = {torch.Tensor: torch.stack, np.ndarray: np.stack, bool: np.array}
+    stack = known.get(type(values[0]))
+    alike = len({(type(value), getattr(value, "shape", ())) for value in values}) == 1
+    return stack(values) if stack and alike else values
+
+
+def as_it_is(batch: Unit) -> Unit:
+    return batch
+
+
+class Loader:
+    """Batches in the order of the sequence, each counted when it is given out. `pads` and `skipped` count samples that
+    repeat others, and bad ones. No DataLoader, so that `accelerator.prepare` leaves it alone: ranks are dealt with
+    here."""
+
+    def __init__(self, data: Stream, num_workers: int, options: Mapping[str, Any]) -> None:
+        self.data, self.pads, self.skipped = data, 0, 0
+        whole = {"batch_size": None, "num_workers": num_workers, "collate_fn": as_it_is, **options}
+        if whole["batch_size"] is not None or not whole.get("in_order", True):
+            raise ValueError("batch_size goes to stream(), and batches must come in order: the count says which came")
+        self.torch_loader = DataLoader(data, **whole)
+
+    def __iter__(self) -> Iterator[Unit]:
+        for batch in self.torch_loader:
+            self.data.mark(batch)
+            self.pads += int(np.sum(np.asarray(batch["pad"])))
+            self.skipped += int(batch["skipped"])
+            yield batch
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+    def set_epoch(self, epoch: int) -> None:
+        self.data.set_epoch(epoch)
+
+    def state_dict(self) -> dict[str, Any]:
+        return self.data.state_dict()
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self.data.load_state_dict(state)
