@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from open_sora_dataset import MEMBERS
-from shards.catalog import Catalog, read_catalog
+from shards.captions import weights_of
+from shards.catalog import read_catalog
 from shards.clips import Sampling, bucket_of
 from shards.index import read_rows
 from shards.manifest import INDEX_NAME
@@ -118,12 +119,12 @@ def stream(  # noqa: PLR0913
 
     Faults: a sample whose bytes are not those of the index, or that cannot be decoded, raises BadSampleError with shard
     and key; with `on_error="skip"` the last good one takes its place, marked in `pad` and counted in `skipped`. A store
-    that does not answer is always an OSError. `check`: contents the first time this process reads them, always, or never.
+    that does not answer is always an OSError. `check`: contents the first time a process reads them, always, or never.
     `buffer_bytes` bounds what a process fetches ahead from the Hub or a web server.
 
     Raises OSError, NewerFormatError, and ValueError for what cannot be asked for.
     """
-    from shards.training import Stream, Wanted
+    from shards.training import Stream, Wanted, whose_part
 
     place = place_of(path, revision, token)
     catalog, index_sha256 = read_catalog(place, split, keep)
@@ -140,7 +141,7 @@ def stream(  # noqa: PLR0913
     mixing = (Shuffle() if shuffle else None) if isinstance(shuffle, bool) else shuffle
     rank, world = whose_part(rank, world)
     wanted = Wanted(
-        captions=weights_of(captions, catalog),
+        captions=weights_of(captions, catalog.captioners),
         sampling=sampling if decode else None,
         length=length,
         bucket=bucket if bucketed else None,
@@ -159,29 +160,3 @@ def stream(  # noqa: PLR0913
     asked += [hashlib.sha256(bucket.tobytes()).hexdigest(), str(batch_size)] if bucketed else []
     digest = hashlib.sha256(json.dumps(asked).encode()).hexdigest()
     return Stream(catalog, Reader(catalog, place, check, buffer_bytes), wanted, seed, digest)
-
-
-def weights_of(captions: str | Mapping[str, float] | None, catalog: Catalog) -> dict[str, float]:
-    """Captioner -> weight. ValueError for one that the dataset does not have."""
-    asked = {captions or catalog.captioners[0]: 1.0} if not isinstance(captions, Mapping) else dict(captions)
-    if unknown := sorted(asked.keys() - set(catalog.captioners)):
-        raise ValueError(f"no captions of {', '.join(unknown)}; there are: {', '.join(catalog.captioners)}")
-    if not asked or min(asked.values()) < 0 or not 0 < sum(asked.values()) < float("inf"):
-        raise ValueError(f"captions need weights of which none is negative and one is not 0, got {captions!r}")
-    return asked
-
-
-def whose_part(rank: int | None, world: int | None) -> tuple[int, int]:
-    """Given, or of the process group, or as torchrun and accelerate tell their processes."""
-    from torch import distributed
-
-    if (rank is None) != (world is None):
-        raise ValueError("give rank and world, or neither")
-    if rank is None or world is None:
-        if distributed.is_available() and distributed.is_initialized():
-            rank, world = distributed.get_rank(), distributed.get_world_size()
-        else:
-            rank, world = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
-    if not 0 <= rank < world:
-        raise ValueError(f"rank {rank} of {world} ranks does not exist")
-    return rank, world

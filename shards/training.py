@@ -6,14 +6,17 @@ by `stream()`, never by `import shards` or the build tool.
 
 import itertools
 import json
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import torch
+from torch import distributed
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
+from shards.captions import chosen
 from shards.catalog import Catalog
 from shards.clips import Sampling, decode
 from shards.order import NOBODY, Ints, Shuffle, Steps, Tail, deal, deal_buckets, noise, sequence
@@ -225,16 +228,6 @@ class Stream(IterableDataset[Unit]):
         return {"video": torch.from_numpy(video) if self.wanted.tensors else video, "frames": frames.tolist()}
 
 
-def chosen(captions: Mapping[str, float], chance: int, captioners: Sequence[str]) -> tuple[str, str]:
-    """A captioner by its weight, and the member with its text. The low half of `chance` decides."""
-    name = next(iter(captions))
-    if len(captions) > 1:
-        left = (chance & 0xFFFFFFFF) / 2**32 * sum(captions.values())
-        sums = list(itertools.accumulate(captions.values()))
-        name = list(captions)[next(n for n, total in enumerate(sums) if left < total)]
-    return name, "txt" if name == captioners[0] else f"{name}.txt"
-
-
 def stacked(units: Sequence[Unit]) -> Unit:
     """A batch: tensors and arrays of one shape become one, everything else a list."""
     return {name: _stack([unit[name] for unit in units]) for name in units[0]}
@@ -281,3 +274,17 @@ class Loader:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self.data.load_state_dict(state)
+
+
+def whose_part(rank: int | None, world: int | None) -> tuple[int, int]:
+    """Given, or of the process group, or as torchrun and accelerate tell their processes."""
+    if (rank is None) != (world is None):
+        raise ValueError("give rank and world, or neither")
+    if rank is None or world is None:
+        if distributed.is_available() and distributed.is_initialized():
+            rank, world = distributed.get_rank(), distributed.get_world_size()
+        else:
+            rank, world = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
+    if not 0 <= rank < world:
+        raise ValueError(f"rank {rank} of {world} ranks does not exist")
+    return rank, world
