@@ -16,6 +16,9 @@ def weights_of(captions: str | Mapping[str, float] | None, captioners: Sequence[
 
 def chosen(captions: Mapping[str, float], chance: int, captioners: Sequence[str]) -> tuple[str, str]:
     """A captioner by its weight, and the member with its text. The low half of `chance` decides."""
+    if len(captions) == 1:
+        (name,) = captions
+        return name, "txt" if name == captioners[0] else f"{name}.txt"
     sums = list(itertools.accumulate(captions.values()))
     place = (chance & 0xFFFFFFFF) / 2**32 * sums[-1]
     name = next(name for name, total in zip(captions, sums, strict=True) if place < total)

@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -29,8 +29,7 @@ class BadSampleError(ValueError):
     """A sample that is not what the index says, or cannot be decoded. The message names shard and key."""
 
 
-@dataclass(frozen=True)
-class Raw:
+class Raw(NamedTuple):
     """`number` is the sample's in the catalog; `texts` are by member name."""
 
     number: int
@@ -73,7 +72,7 @@ class Reader:
         c = self.catalog
         pieces: list[Piece] = []
         for number in run:
-            start, video, size, end = (int(a[number]) for a in (c.start, c.video, c.video_bytes, c.end))
+            start, video, size, end = (a.item(number) for a in (c.start, c.video, c.video_bytes, c.end))
             pieces += [(start, video - start), (video, size), (video + size, end - video - size)]
         shard = int(c.shard[run[0]])
         try:

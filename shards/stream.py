@@ -107,7 +107,8 @@ def stream(  # noqa: PLR0913
     What: `keep`, conditions as in `load`, looked up in the index: nothing is read of other samples. `captions`: a
     captioner, or weights for a mixture of several (default: the one of `txt`). `num_frames` at `fps` (frames a second
     of the clip's time; default: its own), from a random place, new in each epoch, or from its middle; shorter clips are
-    left out. Of several `num_frames`, a clip gives the most it can. `decode=False`: `mp4` as bytes.
+    left out. Of several `num_frames`, a clip gives the most it can. `decode=False`: `json`,
+    `mp4` and `txt` are the bytes that stand in the shard.
 
     Batches: of `batch_size`, or single samples. With several `num_frames`, or `aspects` (width / height, each clip
     belongs to the nearest), a batch is of one length and aspect. `transform` changes a sample, in the worker; arrays of

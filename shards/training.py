@@ -9,6 +9,7 @@ import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -45,6 +46,11 @@ class Wanted:
     transform: Callable[[Unit], Unit] | None
     on_error: Literal["raise", "skip"]
 
+    @cached_property
+    def chancy(self) -> bool:
+        """Whether anything about a single sample is drawn by lot."""
+        return len(self.captions) > 1 or (self.sampling is not None and self.sampling.start == "random")
+
 
 class Stream(IterableDataset[Unit]):
     """This rank's part of an epoch, from where `state_dict` stands. Made by `shards.stream.stream`.
@@ -58,6 +64,7 @@ class Stream(IterableDataset[Unit]):
         self.catalog, self.reader, self.wanted, self.digest = catalog, reader, wanted, digest
         self.state = torch.tensor([seed, 0, 0])
         self.state.share_memory_()  # type: ignore[no-untyped-call]  # seed, epoch, consumed: the same in all workers
+        self.place = self.state.numpy()  # the same memory
         self.order: tuple[tuple[int, int], Ints] | None = None
         # What one of several workers says of itself to a loader that asks each (torchdata's), and was told by it.
         self.own: dict[str, int] = {}
@@ -67,7 +74,10 @@ class Stream(IterableDataset[Unit]):
             raise ValueError(f"{len(catalog)} samples are left, not one step of {need} for all ranks: ask for fewer")
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**vars(self), "order": None}
+        return {**vars(self), "order": None, "place": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state, place=state["state"].numpy())
 
     # -- where it stands
     def state_dict(self) -> dict[str, Any]:
@@ -109,7 +119,7 @@ class Stream(IterableDataset[Unit]):
     def _stand(self, seed: int, epoch: int, consumed: int) -> None:
         if consumed >= len(self.catalog):
             epoch, consumed = epoch + 1, 0
-        self.state[:] = torch.tensor([seed, epoch, consumed])
+        self.place[:] = seed, epoch, consumed
 
     # -- what there is
     @property
@@ -149,30 +159,32 @@ class Stream(IterableDataset[Unit]):
         steps = self._steps(seed, epoch, consumed)
         busy = self._busy(steps)
         after = np.append(steps.consumed[busy[:-1]], len(self.catalog))  # nothing comes after this rank's last
-        mine = [steps.rows[step, self.wanted.rank] for step in busy[first::stride]]
-        rows = (int(row) for batch in mine for row in batch if row != NOBODY)
-        samples = self._samples(seed, epoch, rows, steps)
-        for turn, (step, batch) in enumerate(zip(busy[first::stride], mine, strict=True)):
-            got = list(itertools.islice(samples, int((batch != NOBODY).sum())))
-            unit = self._unit(got, steps.repeats[step, self.wanted.rank])
-            place = first + turn * stride
-            unit |= {"epoch": epoch, "consumed": int(after[place])}
+        places = range(first, len(busy), stride)
+        mine, repeats = (a[busy[first::stride], self.wanted.rank] for a in (steps.rows, steps.repeats))
+        samples = self._samples(seed, epoch, map(int, mine[mine != NOBODY]), steps)
+        for place, count, repeat in zip(places, (mine != NOBODY).sum(1), repeats, strict=True):
+            unit = self._unit(list(itertools.islice(samples, count)), repeat)
+            unit["epoch"], unit["consumed"] = epoch, after.item(place)
             if worker:
-                following = int(after[min(place + stride, len(after)) - 1])
+                following = after.item(min(place + stride, len(after)) - 1)
                 self.own = {"seed": seed, "epoch": epoch, "consumed": unit["consumed"], "next": following}
             else:
                 self._stand(seed, epoch, unit["consumed"])
             yield unit
 
     def _unit(self, samples: list[tuple[Unit, bool]], repeats: Any) -> Unit:
-        units = [
-            {**unit, "pad": bool(repeat or not good)} for (unit, good), repeat in zip(samples, repeats, strict=False)
-        ]
-        skipped = sum(not good for _, good in samples)
-        return (stacked(units) if self.wanted.batch_size else units[0]) | {"skipped": skipped}
+        if not self.wanted.batch_size:
+            ((unit, good),) = samples
+            return {**unit, "pad": bool(repeats[0]) or not good, "skipped": int(not good)}
+        pads = zip(samples, repeats.tolist(), strict=False)
+        units = [{**unit, "pad": repeat or not good} for (unit, good), repeat in pads]
+        return {**stacked(units), "skipped": sum(not good for _, good in samples)}
 
     def _samples(self, seed: int, epoch: int, rows: Iterator[int], steps: Steps) -> Iterator[tuple[Unit, bool]]:
         """Each sample, and whether it is the one asked for: in the place of a bad one stands the last good one."""
+        if self.wanted.on_error == "raise":
+            yield from ((self._made(got, seed, epoch), True) for got in self.reader.read(rows))
+            return
         last: Unit | None = None
         failed = 0
         for got in self.reader.read(rows):
@@ -182,7 +194,7 @@ class Stream(IterableDataset[Unit]):
                 continue
             except BadSampleError as error:
                 failed += 1
-                if self.wanted.on_error == "raise" or failed > HOPELESS:
+                if failed > HOPELESS:
                     raise
                 last = last or self._other(seed, epoch, steps, error)
             yield last, False
@@ -200,28 +212,28 @@ class Stream(IterableDataset[Unit]):
         if isinstance(got, BadSampleError):
             raise got
         wanted, number = self.wanted, got.number
-        chance = int(noise(int(self.catalog.row[number]), seed, epoch, 2))
+        chance = int(noise(self.catalog.row[number], seed, epoch, 2)) if wanted.chancy else 0
         try:
             name, member = chosen(wanted.captions, chance, self.catalog.captioners)
-            unit = {
-                "__key__": got.key,
-                "json": json.loads(got.json),
-                "txt": got.texts[member].decode(),
-                "captioner": name,
-            }
-            if wanted.bucket is not None:
-                aspect = wanted.aspects[wanted.aspect[number]] if wanted.aspects else 0.0
-                unit["bucket"] = (aspect, int(wanted.length[number]))
-            unit |= self._video(got, chance)
+            text = got.texts[member]
+            unit = {"__key__": got.key, "json": got.json, "mp4": got.video, "txt": text, "captioner": name}
+            if wanted.sampling:
+                unit |= {
+                    "json": json.loads(got.json),
+                    "txt": text.decode(),
+                    **self._video(wanted.sampling, got, chance),
+                }
+                del unit["mp4"]
         except (ValueError, KeyError) as error:
             shard = self.catalog.shards[int(self.catalog.shard[number])]
             raise BadSampleError(f"{shard}: sample {got.key}: {error}") from error
+        if wanted.bucket is not None:
+            aspect = wanted.aspects[wanted.aspect[number]] if wanted.aspects else 0.0
+            unit["bucket"] = (aspect, int(wanted.length[number]))
         return wanted.transform(unit) if wanted.transform else unit
 
-    def _video(self, got: Raw, chance: int) -> Unit:
-        sampling, c, number = self.wanted.sampling, self.catalog, got.number
-        if sampling is None:
-            return {"mp4": got.video}
+    def _video(self, sampling: Sampling, got: Raw, chance: int) -> Unit:
+        c, number = self.catalog, got.number
         count = int(c.frames[number])
         frames = sampling.frames(count, float(c.fps[number]), int(self.wanted.length[number]), chance >> 32)
         video = decode(got.video, count, frames)
