@@ -151,7 +151,7 @@ class Rows:
     """Rows of the index, whole, by number; the row groups used last stay in memory."""
 
     def __init__(self, index: Path) -> None:
-        self.index, self.groups = index, dict[int, pa.Table]()
+        self.index, self.groups = index, dict[int, dict[str, pa.Array]]()
 
     def __getstate__(self) -> dict[str, Any]:
         return {"index": self.index, "groups": {}}
@@ -169,12 +169,13 @@ class Rows:
         number = int(np.searchsorted(self.firsts, row, side="right")) - 1
         group = self.groups.pop(number, None)
         if group is None:
-            group = self.file.read_row_group(number).combine_chunks()
+            table = self.file.read_row_group(number).combine_chunks()
+            group = {name: table[name].chunk(0) for name in table.column_names}  # a third of the cost of a table's rows
         self.groups[number] = group  # last again
         if len(self.groups) > GROUPS_KEPT:
             del self.groups[next(iter(self.groups))]
         place = row - int(self.firsts[number])
-        return {name: column[place].as_py() for name, column in zip(group.column_names, group.columns, strict=True)}
+        return {name: column[place].as_py() for name, column in group.items()}
 
 
 def differs(row: Mapping[str, Any], metadata: bytes, texts: Mapping[str, bytes], scores: Sequence[str]) -> str:

@@ -2,10 +2,10 @@
 
 **One sequence.** An epoch is one permutation of the samples, a function of (seed, epoch) and of nothing else: not of
 the number of ranks, workers, or samples a batch. It is computed from the index, before anything is read. Shuffled, it
-is made in three steps: the shards are permuted; groups of `Shuffle.shards` of them are read side by side, each at the
-same pace; and what that gives is cut into windows of `Shuffle.window_bytes` in each of which the samples are permuted.
-A window is no buffer: samples are read by their offsets, so it costs no memory, and all that is read during one lies in
-one stretch of each of a few shards.
+is made in three steps: the shards are permuted; groups of `Shuffle.shards` of them are read side by side, at the same
+pace, each from a place of its own on and around; and what that gives is cut into windows of `Shuffle.window_bytes` in
+each of which the samples are permuted. A window is no buffer: samples are read by their offsets, so it costs no memory,
+and all that is read during one lies in one stretch of each of a few shards.
 
 **Residues.** The sequence is cut into batches, and a step is one batch for every rank: in step i, rank r of W has batch
 i * W + r. In a loader with N workers, worker w makes the steps i = w, w + N, w + 2 N, ...; loaders ask their workers in
@@ -72,9 +72,11 @@ def sequence(shard: Ints, size_bytes: Ints, shuffle: Shuffle | None, seed: int, 
     counts = np.bincount(shard)
     turn = np.argsort(np.argsort(noise(np.arange(len(counts)), seed, epoch, 0), kind="stable"))[shard]
     within = np.arange(len(shard)) - (np.cumsum(counts) - counts)[shard]
-    progress = (within + 0.5) / counts[shard]
+    begins = noise(np.arange(len(counts)), seed, epoch, 3) / 2.0**64
+    progress = ((within + 0.5) / counts[shard] + begins[shard]) % 1.0
     side_by_side = np.lexsort((turn, progress, turn // shuffle.shards))
-    window = np.cumsum(size_bytes[side_by_side]) // shuffle.window_bytes
+    size_bytes = size_bytes[side_by_side]
+    window = (np.cumsum(size_bytes) - size_bytes) // shuffle.window_bytes
     order: Ints = side_by_side[np.lexsort((noise(side_by_side, seed, epoch, 1), window))]
     return order
 
