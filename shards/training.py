@@ -62,9 +62,11 @@ class Stream(IterableDataset[Unit]):
 
     def __init__(self, catalog: Catalog, reader: Reader, wanted: Wanted, seed: int, digest: str) -> None:
         self.catalog, self.reader, self.wanted, self.digest = catalog, reader, wanted, digest
-        self.state = torch.tensor([seed, 0, 0])
-        self.state.share_memory_()  # type: ignore[no-untyped-call]  # seed, epoch, consumed: the same in all workers
-        self.place = self.state.numpy()  # the same memory
+        # Seed, epoch, consumed. A worker starts from its copy, made when the loader made the worker, as the trainer may
+        # count before a slow worker has begun; one that is kept (persistent_workers) later from what all have in common.
+        self.place, self.begun = (seed, 0, 0), False
+        self.common = torch.tensor(self.place)
+        self.common.share_memory_()  # type: ignore[no-untyped-call]
         self.order: tuple[tuple[int, int], Ints] | None = None
         # What one of several workers says of itself to a loader that asks each (torchdata's), and was told by it.
         self.own: dict[str, int] = {}
@@ -74,16 +76,12 @@ class Stream(IterableDataset[Unit]):
             raise ValueError(f"{len(catalog)} samples are left, not one step of {need} for all ranks: ask for fewer")
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**vars(self), "order": None, "place": None}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        vars(self).update(state, place=state["state"].numpy())
+        return {**vars(self), "order": None}
 
     # -- where it stands
     def state_dict(self) -> dict[str, Any]:
         """`seed`, `epoch`, and the samples all ranks together have `consumed` of it; `of` names what was asked for."""
-        seed, epoch, consumed = self.state.tolist()
-        return {"seed": seed, "epoch": epoch, "consumed": consumed, "of": self.digest, **self.own}
+        return dict(zip(("seed", "epoch", "consumed"), self.place, strict=True)) | {"of": self.digest} | self.own
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on there, with any number of ranks and workers. ValueError for a state of another dataset or selection."""
@@ -100,11 +98,13 @@ class Stream(IterableDataset[Unit]):
             self.told = {"seed": seed, "epoch": epoch, "consumed": int(state["next"])}
         else:
             self._stand(seed, epoch, consumed)
+            self.share()
 
     def set_epoch(self, epoch: int) -> None:
         """Go to the beginning of another epoch; stay where you are if it is the one under way."""
-        if epoch != int(self.state[1]):
-            self._stand(int(self.state[0]), epoch, 0)
+        if epoch != self.epoch:
+            self._stand(self.place[0], epoch, 0)
+            self.share()
 
     def mark(self, batch: Mapping[str, Any]) -> None:
         """This batch, and with it the same step of all ranks, has been trained on. Twice does no harm."""
@@ -114,21 +114,26 @@ class Stream(IterableDataset[Unit]):
                 "this batch was made of every n-th sample: give batch_size to stream(), None to DataLoader"
             )
         epochs = np.atleast_1d(np.asarray(batch["epoch"]))
-        self._stand(int(self.state[0]), int(epochs[-1]), int(after[-1]))
+        self._stand(self.place[0], int(epochs[-1]), int(after[-1]))
+        if self.place[2] == 0:
+            self.share()
+
+    def share(self) -> None:
+        """Let workers that are kept begin here, when they are next asked to begin."""
+        if not get_worker_info():
+            self.common[:] = torch.tensor(self.place)
 
     def _stand(self, seed: int, epoch: int, consumed: int) -> None:
-        if consumed >= len(self.catalog):
-            epoch, consumed = epoch + 1, 0
-        self.place[:] = seed, epoch, consumed
+        self.place = (seed, epoch, consumed) if consumed < len(self.catalog) else (seed, epoch + 1, 0)
 
     # -- what there is
     @property
     def epoch(self) -> int:
-        return int(self.state[1])
+        return self.place[1]
 
     def __len__(self) -> int:
         """Batches (samples without `batch_size`) of this rank in a whole epoch."""
-        seed, epoch, _ = self.state.tolist()
+        seed, epoch, _ = self.place
         return len(self._busy(self._steps(seed, epoch, 0)))
 
     def loader(self, num_workers: int = 0, **options: Any) -> "Loader":
@@ -153,7 +158,8 @@ class Stream(IterableDataset[Unit]):
     def __iter__(self) -> Iterator[Unit]:
         worker = get_worker_info()
         first, stride = (worker.id, worker.num_workers) if worker else (0, 1)
-        seed, epoch, consumed = self.state.tolist()
+        seed, epoch, consumed = self.common.tolist() if self.begun else self.place
+        self.begun = worker is not None
         if self.told:
             (seed, epoch, consumed), first, self.told = self.told.values(), 0, {}
         steps = self._steps(seed, epoch, consumed)
@@ -269,6 +275,7 @@ class Loader:
         self.torch_loader = DataLoader(data, **whole)
 
     def __iter__(self) -> Iterator[Unit]:
+        self.data.share()
         for batch in self.torch_loader:
             self.data.mark(batch)
             self.pads += int(np.sum(np.asarray(batch["pad"])))

@@ -1,6 +1,8 @@
 """Datasets to stream: many small samples, the bytes of whose videos need not be videos; and what reads them in turn."""
 
+import copy
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -58,12 +60,19 @@ def keys_of(unit: dict[str, Any]) -> Order:
     return [key for key, pad in zip(keys, pads, strict=True) if not pad]
 
 
+def for_rank(data: Stream, rank: int, world: int) -> Stream:
+    """The same as asked for by another rank, without reading the index again."""
+    other = copy.copy(data)
+    other.wanted = replace(data.wanted, rank=rank, world=world)
+    return other
+
+
 def in_turn(data: Stream, workers: int, patch: pytest.MonkeyPatch) -> Iterator[dict[str, Any]]:
     """What a loader with so many workers gives, in this process: it asks each worker in turn until none has more."""
     if not workers:
         yield from data
         return
-    parts = [iter(data) for _ in range(workers)]
+    parts = [iter(copy.copy(data)) for _ in range(workers)]
     while parts:
         for number, part in list(enumerate(parts)):
             with patch.context() as inside:
