@@ -17,6 +17,7 @@ from shards.manifest import INDEX_NAME
 from shards.order import Shuffle, Tail
 from shards.places import place_of
 from shards.samples import Check, Reader
+from shards.wanted import Wanted
 
 if TYPE_CHECKING:
     from shards.training import Stream
@@ -125,7 +126,7 @@ def stream(  # noqa: PLR0913
 
     Raises OSError, NewerFormatError, and ValueError for what cannot be asked for.
     """
-    from shards.training import Stream, Wanted, whose_part
+    from shards.training import Stream, whose_part
 
     place = place_of(path, revision, token)
     catalog, index_sha256 = read_catalog(place, split, keep)

@@ -8,9 +8,7 @@ import itertools
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
-from typing import Any, Literal, TypeAlias
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,36 +18,11 @@ from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 from shards.captions import chosen
 from shards.catalog import Catalog
 from shards.clips import Sampling, decode
-from shards.order import NOBODY, Ints, Shuffle, Steps, Tail, deal, deal_buckets, noise, sequence
+from shards.order import NOBODY, Ints, Steps, deal, deal_buckets, noise, sequence
 from shards.samples import BadSampleError, Raw, Reader
+from shards.wanted import Unit, Wanted
 
-Unit: TypeAlias = dict[str, Any]
 HOPELESS = 32  # samples that cannot be read, one after the other: no bad samples, but a bad dataset
-
-
-@dataclass(frozen=True)
-class Wanted:
-    """What `stream` was asked for; the words are explained there. `bucket` has a number for each sample."""
-
-    captions: Mapping[str, float]
-    sampling: Sampling | None
-    length: Ints
-    bucket: Ints | None
-    aspect: Ints
-    aspects: tuple[float, ...]
-    batch_size: int | None
-    tail: Tail
-    shuffle: Shuffle | None
-    rank: int
-    world: int
-    tensors: bool
-    transform: Callable[[Unit], Unit] | None
-    on_error: Literal["raise", "skip"]
-
-    @cached_property
-    def chancy(self) -> bool:
-        """Whether anything about a single sample is drawn by lot."""
-        return len(self.captions) > 1 or (self.sampling is not None and self.sampling.start == "random")
 
 
 class Stream(IterableDataset[Unit]):
@@ -62,8 +35,8 @@ class Stream(IterableDataset[Unit]):
 
     def __init__(self, catalog: Catalog, reader: Reader, wanted: Wanted, seed: int, digest: str) -> None:
         self.catalog, self.reader, self.wanted, self.digest = catalog, reader, wanted, digest
-        # Seed, epoch, consumed. A worker starts from its copy, made when the loader made the worker, as the trainer may
-        # count before a slow worker has begun; one that is kept (persistent_workers) later from what all have in common.
+        # Seed, epoch, consumed. A worker begins from its copy, made when the loader made the worker: the trainer may
+        # count before a slow worker has begun. One that is kept begins again from what all have in common.
         self.place, self.begun = (seed, 0, 0), False
         self.common = torch.tensor(self.place)
         self.common.share_memory_()  # type: ignore[no-untyped-call]
