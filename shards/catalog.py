@@ -188,4 +188,4 @@ def differs(row: Mapping[str, Any], metadata: bytes, texts: Mapping[str, bytes],
         return "json"
     if any(row[name] != value for name, value in found.items()):
         return "json"
-    return next((name for name, text in texts.items() if row[name].encode() != text), "")
+    return next((name for name, text in texts.items() if name not in row or row[name].encode() != text), "")
