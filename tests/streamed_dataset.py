@@ -40,7 +40,7 @@ def write_dataset(folder: Path, shards: Sequence[Sequence[Sample]], split: str =
     return folder
 
 
-def write_numbered(folder: Path, counts: Sequence[int], size: int = 40) -> Path:
+def write_numbered(folder: Path, counts: Sequence[int], size: int = 40, split: str = "train") -> Path:
     """Shards of so many samples each, whose keys are s00-00, s00-01, ..., a frame longer each."""
     shards = [
         [
@@ -49,7 +49,7 @@ def write_numbered(folder: Path, counts: Sequence[int], size: int = 40) -> Path:
         ]
         for n, count in enumerate(counts)
     ]
-    return write_dataset(folder, shards)
+    return write_dataset(folder, shards, split)
 
 
 def keys_of(unit: dict[str, Any]) -> Order:
