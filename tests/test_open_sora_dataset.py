@@ -68,7 +68,8 @@ streaming = sys.argv[2] == "True"
 samples = load(sys.argv[1], streaming=streaming, decode=True)
 show(samples)
 show(load(sys.argv[1], "nasa", streaming=streaming))
-show(load(sys.argv[1], streaming=streaming, keep=["motion.flow >= 8.5", "license != CC0", "any(fps > 99, width == 64)"]))
+keep = ["motion.flow >= 8.5", "license != CC0", "any(fps > 99, width == 64)"]
+show(load(sys.argv[1], streaming=streaming, keep=keep))
 chosen = load(sys.argv[1], streaming=streaming, captioner="llava", keep=["license == CC-BY-4.0", "frames in 6..7"])
 print(json.dumps([[s["__key__"], s["txt"], sorted(s)] for s in chosen]))
 first = next(iter(samples))
