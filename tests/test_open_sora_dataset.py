@@ -1,14 +1,20 @@
 """The loader with the real `datasets`, in processes of their own: with our code, and without it."""
 
 import json
+import os
+import shutil
+import subprocess
 from pathlib import Path
 
 import datasets
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 import open_sora_dataset
 from open_sora_dataset import METADATA, NewerFormatError, Video, features, load, member_names, score_fields
 from small_dataset import FRAMES, SmallDataset, make_mp4, run_python, write_small_dataset
+from streamed_dataset import write_numbered
 
 
 @pytest.fixture(scope="module")
@@ -62,18 +68,23 @@ streaming = sys.argv[2] == "True"
 samples = load(sys.argv[1], streaming=streaming, decode=True)
 show(samples)
 show(load(sys.argv[1], "nasa", streaming=streaming))
-show(load(sys.argv[1], streaming=streaming, min_scores={{"motion.flow": 8.5}}))
+keep = ["motion.flow >= 8.5", "license != CC0", "any(fps > 99, width == 64)"]
+show(load(sys.argv[1], streaming=streaming, keep=keep))
+chosen = load(sys.argv[1], streaming=streaming, captioner="llava", keep=["license == CC-BY-4.0", "frames in 6..7"])
+print(json.dumps([[s["__key__"], s["txt"], sorted(s)] for s in chosen]))
 first = next(iter(samples))
 pixel = first["video"].frames([0, 5])[0, 0, 0].tolist()
-print(json.dumps([type(first["mp4"]).__name__, len(first["video"]), pixel]))
+print(json.dumps([type(first["mp4"]).__name__, first["video"].count, pixel]))
 """
 
 
 def check_load(output: str, dataset: SmallDataset) -> None:
-    everything, nasa, moving, video = map(json.loads, output.splitlines())
+    everything, nasa, moving, chosen, video = map(json.loads, output.splitlines())
     assert everything == expected(dataset)
     assert nasa == expected(dataset)[:2]
     assert moving == [row for row in expected(dataset) if row[0] == "aa-0002"]
+    columns = ["__key__", "__url__", "json", "mp4", "txt"]
+    assert chosen == [[row[0], row[2], columns] for row in expected(dataset)[:2]]
     assert video[:2] == ["bytes", FRAMES]
     assert video[2] == pytest.approx([60, 60, 60], abs=3)
 
@@ -130,8 +141,22 @@ def test_a_newer_format_is_refused_by_name(tmp_path: Path) -> None:
 
 
 def test_what_cannot_be_loaded_says_so(dataset: SmallDataset, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="no such scores: motion_flaw; there are: motion_flow, text_area"):
-        load(dataset.folder, min_scores={"motion.flaw": 1.0}, cache_dir=str(tmp_path))
+    for keep, complaint in (
+        (
+            ["motion.flaw > 1"],
+            r"keep: `motion\.flaw > 1`: 'motion_flaw'; names are: clip_id, .*, motion_flow, text_area",
+        ),
+        (["license > 1"], "license is a text: compare it with == or !="),
+        (["license in 1..2"], "license is a text"),
+        (["fps >= fast"], "could not convert"),
+        (["fps"], "it is not like"),
+        ("fps >= fast", "could not convert"),
+        (["any(fps > 1, nothing > 2)"], "'nothing'"),
+    ):
+        with pytest.raises(ValueError, match=complaint):
+            load(dataset.folder, keep=keep, cache_dir=str(tmp_path))
+    with pytest.raises(ValueError, match="no captioner 'gpt'; `txt` is of 'describe'"):
+        load(dataset.folder, captioner="gpt", cache_dir=str(tmp_path))
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "table.csv").write_text("a,b\n1,2\n")
     with pytest.raises(ValueError, match="is not an Open-Sora dataset"):
@@ -177,10 +202,68 @@ print(json.dumps([frames.shape, str(frames.dtype), frames.mean((1, 2, 3)).tolist
 
 def test_frames_out_of_range_are_refused() -> None:
     video = Video(b"", 3)
-    assert len(video) == 3
+    assert video.count == 3
     for indices in ([3], [0, -1]):
         with pytest.raises(IndexError, match=r"0\.\.2"):
             video.frames(indices)
+
+
+def test_only_an_mp4_is_given_to_a_decoder() -> None:
+    """A playlist in its place could name any file of this machine."""
+    for data in (
+        b"#EXTM3U\n#EXTINF:1,\nfile:///etc/passwd\n",
+        b"ffconcat version 1.0\nfile x.mp4",
+        b"",
+        b"RIFF0000AVI ",
+    ):
+        with pytest.raises(ValueError, match="these bytes are no mp4"):
+            Video(data, 3).frames([0])
+
+
+def test_what_was_taken_down_is_left_out(tmp_path: Path) -> None:
+    small = write_small_dataset(tmp_path / "dataset")
+    gone = ["ab-0001", "source_sha256 of aa-0001"]
+    pq.write_table(pa.table({"of": gone}), small.folder / "removed.parquet")
+    code = PRINT + "import sys; from open_sora_dataset import load; show(load(sys.argv[1]))"
+    left = [row for row in expected(small) if row[0] not in ("ab-0001", "aa-0001")]
+    assert json.loads(run_python(code, tmp_path, small.folder)) == left
+
+
+DATASETS_3 = """
+import json, sys
+import datasets
+assert datasets.__version__.startswith("3.")
+script = sys.argv[1] + "/open_sora_dataset.py"
+for streaming in (True, False):
+    for split in ("train", "validation"):
+        read = datasets.load_dataset(script, split=split, streaming=streaming, trust_remote_code=True)
+        print(json.dumps([[s["__key__"], s["txt"], s["llava.txt"], len(s["mp4"])] for s in read]))
+"""
+
+
+def test_the_same_file_is_a_loading_script_of_datasets_3(tmp_path: Path) -> None:
+    """`python3.11 -m venv V; V/bin/pip install datasets==3.6.0`, then OSD_DATASETS_3=V/bin/python."""
+    python = os.environ.get("OSD_DATASETS_3")
+    if not python:
+        pytest.skip("OSD_DATASETS_3 names no Python with datasets 3.6")
+    sizes = {"train": [3, 2], "validation": [2]}
+    folder = tmp_path / "dataset"
+    for split, counts in sizes.items():
+        write_numbered(tmp_path / split, counts, split=split)
+        shutil.copytree(tmp_path / split, folder, dirs_exist_ok=True)
+    manifests = [json.loads((tmp_path / split / "manifest.json").read_text()) for split in sizes]
+    manifest = {**manifests[0], "shards": [shard for one in manifests for shard in one["shards"]]}
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    shutil.copy(open_sora_dataset.__file__, folder)
+    environment = {"HF_HOME": str(tmp_path / "hf"), "PATH": os.environ["PATH"], "HF_HUB_OFFLINE": "1"}
+    command = [python, "-c", DATASETS_3, str(folder)]
+    done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    train, validation, *again = map(json.loads, done.stdout.splitlines())
+    assert [row[:3] for row in train][:1] == [["s00-00", "describe says s00-00", "llava says s00-00"]]
+    assert [row[0] for row in train] == ["s00-00", "s00-01", "s00-02", "s01-00", "s01-01"]
+    assert [row[0] for row in validation] == ["s00-00", "s00-01"]
+    assert again == [train, validation]
 
 
 def test_the_contract() -> None:
