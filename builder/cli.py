@@ -146,7 +146,8 @@ def caption(
     model: Annotated[str, typer.Option(help="Of these two: one with this model.")] = "",
 ) -> None:
     """Caption the clips that were kept."""
-    if show or estimate or preview or captioner or preset or model or run.is_file():
+    video = run.is_file() and run.suffix != ".toml"
+    if show or estimate or preview or captioner or preset or model or video:
         from builder.captions import Choice
         from builder.trial import try_out
 
