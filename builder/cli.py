@@ -178,7 +178,8 @@ def caption(
     from builder.runners.multi_gpu import on_gpus
 
     sets = [*(sets or ()), *on_gpus(gpus)]
-    if show or estimate or preview or captioner or preset or model or run.is_file():
+    video = run.is_file() and run.suffix != ".toml"
+    if show or estimate or preview or captioner or preset or model or video:
         from builder.captions import Choice
         from builder.trial import try_out
 
