@@ -117,6 +117,8 @@ def sides_of(storage: Storage) -> dict[str, str]:
 
 
 def _column(storage: Storage, name: str, column: str) -> dict[str, str]:
+    if not storage.exists(name):
+        raise RunError(f"{storage.path(name)} is gone; it says what was published, so bring it back first")
     rows = read_columns(storage, name, ["clip_id", column])
     return dict(zip(rows["clip_id"].to_pylist(), rows[column].to_pylist(), strict=True))
 

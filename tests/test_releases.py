@@ -197,6 +197,14 @@ def test_what_the_run_no_longer_packs_is_not_recorded_as_published(author: Autho
         releases.close(run, "me/mine", "c2", Manifest("a", "b", (), (), (stale,), Totals(0, 0, 0), {}, ""))
 
 
+def test_a_record_that_is_gone_is_named(author: Author) -> None:
+    author.planned([clip(n) for n in range(5)])
+    author.publish()
+    author.storage.remove("releases/r0001/a-train-000000.parquet")
+    with pytest.raises(RunError, match=r"a-train-000000\.parquet is gone"):
+        author.planned([clip(n) for n in range(5)])
+
+
 def test_a_damaged_record_is_named(author: Author) -> None:
     author.storage.write("releases/r0001.json", b'{"name": "r0001"}')
     with pytest.raises(RunError, match=r"r0001\.json is damaged"):
