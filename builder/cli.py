@@ -15,7 +15,9 @@ except ImportError:  # the base install is the loader alone
     sys.exit("osd-build needs the extra `build`; run: pip install 'open-sora-dataset[build]'")
 
 from builder.finished_datasets import datasets
+from builder.options import JsonOpt, RunArg, SetOpt
 from builder.publishing import publishing
+from builder.report.commands import reports
 from builder.single_files import files
 
 HELP = "From openly licensed video to captioned, verified WebDataset shards."
@@ -23,15 +25,9 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
 app.add_typer(files)
 app.add_typer(datasets)
 app.add_typer(publishing)
+app.add_typer(reports)
 
-RunArg = Annotated[Path, typer.Argument(metavar="RUN", help="The run folder, which holds build.toml.")]
-SetOpt = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Override one setting of build.toml."),
-]
-FolderArg = Annotated[Path, typer.Argument(metavar="DATASET", help="A dataset folder.")]
-AddressArg = Annotated[str, typer.Argument(metavar="DATASET", help="A dataset folder, or hf://OWNER/NAME[@REVISION].")]
-JsonOpt = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
 LimitOpt = Annotated[int, typer.Option(min=0, help="At most that many videos of each source; 0: all.")]
 PrivateOpt = Annotated[
     bool, typer.Option("--allow-private-hosts", help="Let lists name hosts inside private networks, also this one.")
@@ -200,74 +196,6 @@ def pack(
     """Cut the clips, write WebDataset shards, index, manifest and card into RUN/dataset."""
     plan = [f"plan.{k}={v}" for k, v in (("shards", shards), ("split_by", split_by)) if v is not None]
     steps(run, ("pack",), [*(sets or ()), *plan])
-
-
-@app.command()
-def stats(path: Annotated[Path, typer.Argument(help="A run folder.")], as_json: JsonOpt = False) -> None:
-    """Counts, exact durations, frames, resolutions and aspects, scores, caption lengths."""
-    from builder.report.stats import render, stats
-
-    found = stats(path)
-    typer.echo(found.to_json() if as_json else render(found))
-
-
-@app.command()
-def verify(
-    dataset: AddressArg,
-    decode: Annotated[str, typer.Option(help="Decode clips too: sample (three of each shard) or all.")] = "none",
-    as_json: JsonOpt = False,
-) -> None:
-    """Prove that a dataset is whole: hashes, schema, members, counts; and its clips, with --decode."""
-    from builder.verify import verify as check
-
-    found = check(dataset, decode)
-    typer.echo(found.to_json()) if as_json else found.show()
-    raise typer.Exit(1 if found.problems else 0)
-
-
-@app.command()
-def index(dataset: FolderArg) -> None:
-    """Make index and manifest anew from the shards, after members (latents, embeddings) were added to them."""
-    from builder.reindex import reindex
-
-    made = reindex(dataset)
-    typer.echo(f"{dataset}: {made.totals.samples} samples in {len(made.shards)} shards indexed")
-
-
-@app.command()
-def status(run: RunArg, sets: SetOpt = None) -> None:
-    """Show the funnel: what went into each stage, what came out, and why the rest did not."""
-    from builder.execute import open_run
-    from builder.progress import show_funnel
-    from builder.report.funnel import funnel
-
-    show_funnel(funnel(open_run(run, sets or ())))
-
-
-@app.command()
-def report(
-    run: RunArg,
-    sets: SetOpt = None,
-    out: Annotated[Path | None, typer.Option(metavar="FILE", help="Where the page goes; else RUN/report.html.")] = None,
-) -> None:
-    """Write a page to look at: the funnel, the clips with their scores and captions, thresholds, failures, cost."""
-    from builder.execute import open_run
-    from builder.report.page import write_report
-
-    typer.echo(write_report(open_run(run, sets or ()), out))
-
-
-@app.command()
-def view(
-    run: RunArg,
-    sets: SetOpt = None,
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Where to listen on 127.0.0.1; 0: any free port.")] = 0,
-) -> None:
-    """Serve the report on this machine, to keep and drop clips and to put captions right; `filter` obeys."""
-    from builder.execute import open_run
-    from builder.report.view import serve
-
-    serve(open_run(run, sets or ()), port, lambda url: typer.echo(f"{url}\nuntil Ctrl-C; decisions: {run}/overrides"))
 
 
 @app.command()

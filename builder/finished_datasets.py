@@ -1,13 +1,38 @@
-"""The commands for finished datasets: in another form, and with the videos that could not be passed on."""
+"""The commands for finished datasets: proof, another form, and the videos that could not be passed on."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from builder.options import AddressArg, FolderArg, JsonOpt
+
 datasets = typer.Typer()
 
 VideosOpt = Annotated[Path | None, typer.Option(metavar="FOLDER", help="Where an earlier export put the mp4s.")]
+
+
+@datasets.command()
+def verify(
+    dataset: AddressArg,
+    decode: Annotated[str, typer.Option(help="Decode clips too: sample (three of each shard) or all.")] = "none",
+    as_json: JsonOpt = False,
+) -> None:
+    """Prove that a dataset is whole: hashes, schema, members, counts; and its clips, with --decode."""
+    from builder.verify import verify as check
+
+    found = check(dataset, decode)
+    typer.echo(found.to_json()) if as_json else found.show()
+    raise typer.Exit(1 if found.problems else 0)
+
+
+@datasets.command()
+def index(dataset: FolderArg) -> None:
+    """Make index and manifest anew from the shards, after members (latents, embeddings) were added to them."""
+    from builder.reindex import reindex
+
+    made = reindex(dataset)
+    typer.echo(f"{dataset}: {made.totals.samples} samples in {len(made.shards)} shards indexed")
 
 
 @datasets.command()
@@ -29,7 +54,7 @@ def export(
 
 @datasets.command()
 def rehydrate(
-    dataset: Annotated[str, typer.Argument(metavar="DATASET", help="A dataset folder, or hf://OWNER/NAME[@REVISION].")],
+    dataset: AddressArg,
     videos: Annotated[
         Path | None, typer.Option(metavar="FOLDER", help="The source videos that you have; they are only read.")
     ] = None,

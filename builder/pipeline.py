@@ -2,7 +2,7 @@
 
 import dataclasses
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -10,7 +10,6 @@ from typing import Any, cast
 
 from builder import registry, releases, takedown
 from builder.captioning import presets
-from builder.conditions import parse
 from builder.config import FILE, Config, RunSettings
 from builder.digests import short_hash, utc_now
 from builder.engine import Job
@@ -25,26 +24,25 @@ from builder.stages.caption import Captioner
 from builder.stages.dedupe import Dedupe
 from builder.stages.detect import Detector
 from builder.stages.find import Source, SourceSpec
-from builder.stages.judge import DEFAULT_KEEP, ByHand, Conditions, Override, Select
+from builder.stages.judge import ByHand, Conditions, Override
 from builder.stages.match import Match
 from builder.stages.merge import Merge
 from builder.stages.pack import Pack, with_profile
-from builder.stages.pick import Pick
 from builder.stages.plan import Plan
 from builder.stages.rank import Rank
 from builder.stages.scan import Scan
 from builder.stages.score import Scorer
 from builder.storage import Storage
 from builder.table import Answer, Stamp, Table
-from builder.values import measured, unfit
+from builder.values import unfit
 from builder.web.limits import Limits
+from builder.wiring import KINDS, wire, with_ranks
 
 DEFAULT_PLUGINS = {
     "detectors": "auto",
     "scorers": ("text", "motion", "sharpness", "brightness", "borders", "freeze", "shake", "flicker"),
     "captioners": ("describe",),
 }
-KINDS = ("score", "caption", "match")  # of tables there may be several of
 NAME = re.compile(r"[a-z0-9_-]+")
 SETTLED = [step.stage for step in STAGES if not issubclass(step.stage, Rank)]  # the stages that have settings
 SECTIONS = {"name", "run", "web", "source", "push", "card", *(stage.section or stage.name for stage in SETTLED)}
@@ -249,45 +247,6 @@ class Run:
         except ConfigError as error:
             key = next((key for key in presets.KEYS[1:] if key in values), "")
             raise ConfigError(f"{self.config.where(section, key)}: [{section}] {error}") from None
-
-
-def wire(
-    stage: Stage[Any, Any], tables: Mapping[str, tuple[str, ...]], earlier: Sequence[Stage[Any, Any]]
-) -> Stage[Any, Any]:
-    """Tell the stages that read whatever is on which tables those are. Default conditions on what is off go."""
-    scores, captions, matches = (tables[kind] for kind in KINDS)
-    dedupe = next((s for s in earlier if isinstance(s, Dedupe)), None)
-    if isinstance(stage, Conditions):
-        known = measured(earlier)
-        stage = dataclasses.replace(stage, measured=tuple(known.items()))
-        if isinstance(stage, Select):
-            return dataclasses.replace(stage, captions=captions + matches)
-        if stage.lines == DEFAULT_KEEP:
-            on = [text for text in DEFAULT_KEEP if all(leaf.name in known for leaf in parse(text).leaves())]
-            stage = dataclasses.replace(stage, keep=tuple(on))
-        if isinstance(stage, Pick) and dedupe:
-            return dataclasses.replace(stage, twins=dedupe.table, least=dedupe.covered)
-        return dataclasses.replace(stage, twins=Pick.name if dedupe else "")
-    wanted: Mapping[str, Mapping[str, Any]] = {
-        "caption": {"scores": scores},
-        "plan": {"scores": scores + matches, "captions": captions, "twins": Dedupe.name if dedupe else ""},
-        "pack": {"scores": scores + matches, "captions": captions},
-    }
-    return dataclasses.replace(stage, **wanted[stage.name]) if stage.name in wanted else stage
-
-
-Staged = tuple[str, Stage[Any, Any]]
-
-
-def with_ranks(stages: Sequence[Staged]) -> Iterator[Staged]:
-    """A stage that ranks is told what for by the judge after it; where no percentile is asked for there is none."""
-    for n, (verb, stage) in enumerate(stages):
-        if not isinstance(stage, Rank):
-            yield verb, stage
-            continue
-        judge = next(s for _, s in stages[n:] if isinstance(s, Conditions))
-        if judge.percentiles:
-            yield verb, dataclasses.replace(stage, percentiles=judge.percentiles, measured=judge.measured)
 
 
 def check_conditions(run: Run) -> None:

@@ -7,11 +7,11 @@ from typing import Annotated
 import typer
 
 from builder.errors import ConfigError
+from builder.options import RunArg
 
 publishing = typer.Typer()
 
 PathArg = Annotated[Path, typer.Argument(metavar="RUN", help="A run after osd-build pack, or a dataset folder.")]
-RunArg = Annotated[Path, typer.Argument(metavar="RUN", help="The run folder.")]
 IdOpt = Annotated[
     list[str] | None, typer.Option("--id", metavar="SITE:ID", help="Or the id of a clip or a video of the dataset.")
 ]

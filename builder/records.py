@@ -231,10 +231,10 @@ class Verdict(Record):
 class Caption(Record):
     """One caption and everything needed to make it again. `frames_s` are the source times of the frames shown.
 
-    `status` is `ok`, or `truncated` if the model ran into its limit. `prompt` is as asked, `prompt_hash` of what it was
-    before its slots were filled. `parameters` is JSON: dtype, seed, how tokens were chosen. `tokens` were said,
-    `tokens_in` read, pictures included. `language` is BCP 47, "und" where it cannot be told, "" where nobody looked;
-    `repetition` the share of 4-grams of words that were there before; `raw` what was said where `text` differs.
+    `status` is `ok`, or `truncated` at the limit. `prompt` is as asked, `prompt_hash` of it before slots were filled.
+    `parameters` is JSON: dtype, seed, how tokens were chosen. `tokens` were said, `tokens_in` read, with pictures.
+    `language` is BCP 47, "und" if it cannot be told; `repetition` the share of 4-grams that were there before; `raw` what
+    was said where `text` differs.
     """
 
     KEY: ClassVar[str] = "clip_id"
@@ -263,7 +263,7 @@ class Caption(Record):
 
 @dataclass(frozen=True, slots=True)
 class Planned(Record):
-    """Where a clip goes. `covers` is the digest of everything the sample is made of; some may not be redistributed."""
+    """Where a clip goes. `covers` is the digest of everything the sample is made of; some must not be passed on."""
 
     KEY: ClassVar[str] = "clip_id"
     clip_id: str
