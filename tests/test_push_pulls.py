@@ -83,6 +83,7 @@ def test_who_may_not_write_to_main_may_propose(author: Author) -> None:
     assert author.repository.pulls[0].author == "visitor"
 
 
+@pytest.mark.torture
 def test_the_pull_requests_of_others_and_closed_ones_are_left_alone(author: Author) -> None:
     author.push()
     author.token = READER
@@ -97,6 +98,7 @@ def test_the_pull_requests_of_others_and_closed_ones_are_left_alone(author: Auth
     assert (theirs.author, theirs.status, len(theirs.commits)) == ("visitor", "open", 3)
 
 
+@pytest.mark.torture
 def test_a_pull_request_waits_while_main_moves_on(author: Author) -> None:
     author.push()
     write_dataset(author.dataset, {**LAYOUT, **SECOND})
