@@ -41,14 +41,14 @@ VIDEOS = 4
 
 @pytest.fixture(scope="module")
 def crawled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A finished run of VIDEOS videos by A0, A1, ..., each in a list and a shard of its own; their site is gone."""
+    """A finished run of VIDEOS videos by A0, A1, ...; the last two share a list and so a shard. Their site is gone."""
     root = tmp_path_factory.mktemp("crawled")
     with pytest.MonkeyPatch.context() as patch, Site() as site:
         patch.setenv("OSD_CACHE", str(tmp_path_factory.mktemp("cache")))
         videos = [write(root / f"{n}.mp4", Made(frames=25 + n)).read_bytes() for n in range(VIDEOS)]
         urls = [site.at(f"/{n}.mp4", Answer(data)) for n, data in enumerate(videos)]
         whose = [{"url": url, "license": "CC0-1.0", "author": f"A{n}"} for n, url in enumerate(urls)]
-        lists = [listing(root / f"a{n}.csv", row) for n, row in enumerate(whose)]
+        lists = [listing(root / f"a{n}.csv", *whose[n:until]) for n, until in ((0, 1), (1, 2), (2, VIDEOS))]
         run = write_crawl(root / "run", *lists, settings=SETTINGS)
         done = osd_build("run", run)
         assert done.returncode == 0, done.stderr
@@ -118,6 +118,16 @@ def test_a_takedown_reaches_the_hub_and_its_history(pushed: Published) -> None:
     again = pushed.done("--author", "A1", "--repo", REPO, "--purge", "--yes")
     assert ["has already author: A1" in again, again.count("nothing to do")] == [True, 2]
     assert len(pushed.author.repository.commits) == commits
+
+
+def test_a_shard_that_others_share_is_issued_anew(pushed: Published) -> None:
+    old, new = (f"data/a2/r000{n}/a2-train-000000.tar" for n in (1, 2))
+    before = pushed.author.published
+    pushed.done("--author", "A3", "--repo", REPO)
+    assert pushed.hub_authors == {"A0", "A1", "A2"}
+    shards = {path for path in pushed.author.published if path.endswith(".tar")}
+    assert shards ^ {path for path in before if path.endswith(".tar")} == {old, new}
+    assert new in shards
 
 
 @pytest.mark.torture
