@@ -233,7 +233,7 @@ class Caption(Record):
 
     `status` is `ok`, or `truncated` at the limit. `prompt` is as asked, `prompt_hash` of it before slots were filled.
     `parameters` is JSON: dtype, seed, how tokens were chosen. `tokens` were said, `tokens_in` read, with pictures.
-    `language` is BCP 47 or "und"; `repetition` the share of 4-grams that were there before; `raw` what was said, if other.
+    `language` is BCP 47 or "und"; `repetition` the share of 4-grams said before; `raw` what was said, if other.
     """
 
     KEY: ClassVar[str] = "clip_id"
