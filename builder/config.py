@@ -104,6 +104,8 @@ INTERNAL = {
     "percentiles",
     "closed",
     "made",
+    "corrected",
+    "by_hand",
 }
 
 

@@ -52,6 +52,8 @@ def decision(clip_id: str, said: str, captions: Mapping[str, str]) -> Decision:
     """
     if said not in ("", *get_args(ByHand)):
         raise ConfigError(f"{said!r} is no decision about {clip_id}; write keep, drop, or nothing")
+    if any(not text.strip() for text in captions.values()):
+        raise ConfigError(f"a caption of {clip_id} is empty; to take a correction back, undo it, or leave its line out")
     texts = [clip_id, *captions, *captions.values()]
     if any("\x00" in text for text in texts) or not all(map(storable, texts)):
         raise ConfigError(f"a caption of {clip_id} holds characters that are no text; write it anew")

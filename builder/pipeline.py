@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from builder import registry, releases, takedown
 from builder.captioning import presets
@@ -37,6 +37,9 @@ from builder.table import Answer, Stamp, Table
 from builder.values import unfit
 from builder.web.limits import Limits
 from builder.wiring import KINDS, wire, with_ranks
+
+if TYPE_CHECKING:
+    from builder.decisions import Decision
 
 DEFAULT_PLUGINS = {
     "detectors": "auto",
@@ -80,12 +83,20 @@ class Run:
         return takedown.with_hashes(entries, self.storage)
 
     @cached_property
-    def by_hand(self) -> dict[str, ByHand]:
+    def _decisions(self) -> "Mapping[str, Decision]":
         """What people decided about clips, by id; read whenever the run is opened, so that every build honours it."""
         from builder.decisions import Decisions
 
-        rows = Decisions(self.storage).rows.items()
-        return {key: cast(ByHand, row.decision) for key, row in rows if row.decision}
+        return Decisions(self.storage).rows
+
+    @property
+    def by_hand(self) -> dict[str, ByHand]:
+        return {key: cast(ByHand, row.decision) for key, row in self._decisions.items() if row.decision}
+
+    @property
+    def corrected(self) -> dict[str, dict[str, str]]:
+        """Captions that people put right, by clip and captioner."""
+        return {key: row.captions for key, row in self._decisions.items() if row.captioners}
 
     @cached_property
     def sources(self) -> dict[str, Source]:
@@ -134,12 +145,15 @@ class Run:
             raise ConfigError(f"{self.config.where(unknown[0])}: no section [{unknown[0]}]{now}; allowed: {allowed}")
 
     def _obliging(self, stage: Stage[Any, Any], content: bool, made: str) -> Stage[Any, Any]:
-        """Tell the stages that honour the takedown list what is on it, `scan` what the detector wants of it, and `plan`
-        what was published, and how shards are `made` now."""
+        """Tell the stages that honour the takedown list what is on it, `scan` what the detector wants of it, `plan`
+        what was published, and how shards are `made` now; and those that write captions what people put right."""
         if isinstance(stage, (Admit, Merge)):
             return dataclasses.replace(stage, taken_down=self.taken_down)
         if isinstance(stage, Plan):
-            return dataclasses.replace(stage, closed=releases.digests(self.storage), made=made)
+            closed = releases.digests(self.storage)
+            return dataclasses.replace(stage, closed=closed, made=made, corrected=self.corrected)
+        if isinstance(stage, Pack):
+            return dataclasses.replace(stage, corrected=self.corrected)
         return dataclasses.replace(stage, content=True) if content and isinstance(stage, Scan) else stage
 
     def jobs(self) -> list[Job]:

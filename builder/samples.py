@@ -1,6 +1,9 @@
 """What a sample is made of: its metadata from the rows of a clip, and the digest that says when it is another one."""
 
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from builder.digests import short_hash
@@ -11,11 +14,24 @@ if TYPE_CHECKING:
     from builder.media.cut import CutFacts
     from shards.write import Sample
 
+BY_HAND = ", put right by hand"
 ORIGIN = ("video_id", "source", "site_id", "page_url", "author", "author_url", "title", "license", "license_url")
 SPAN = ("clip_id", "start_frame", "end_frame", "start_pts", "end_pts", "start_s", "end_s", "width", "height")
 
 
-def covers(item: Item[Any]) -> str:
+Corrected = Mapping[str, Mapping[str, str]]  # clip -> captioner -> what a person wrote instead
+AS_CAPTIONED: Corrected = MappingProxyType({})
+
+
+def captions_of(item: Item[Any], corrected: Corrected) -> dict[str, Caption]:
+    """By captioner, the first one configured first; what a person put right says so in the name of its model."""
+    found = {table.partition(".")[2]: caption for table, caption in item.all(Caption).items()}
+    texts = corrected.get(item.id, {})
+    right = {n: replace(c, text=texts[n], model=f"{c.model}{BY_HAND}") for n, c in found.items() if n in texts}
+    return found | right
+
+
+def covers(item: Item[Any], corrected: Corrected = AS_CAPTIONED) -> str:
     """The digest of all that the sample is made of, and of nothing else.
 
     Where a file lies, when it was fetched and what a captioner looked at change no sample; a published one stays.
@@ -26,21 +42,21 @@ def covers(item: Item[Any]) -> str:
         "span": [getattr(clip, name) for name in SPAN],
         "sound": is_sound(item.get(Scanned)),
         "scores": score_values(item),
-        "captions": [[name, c.text, c.model, c.revision, c.prompt] for name, c in item.all(Caption).items()],
+        "captions": [[n, c.text, c.model, c.revision, c.prompt] for n, c in captions_of(item, corrected).items()],
     }
     return short_hash(made_of)
 
 
-def sample_of(item: Item[Any], facts: "CutFacts", path: Path) -> "Sample":
+def sample_of(item: Item[Any], facts: "CutFacts", path: Path, corrected: Corrected) -> "Sample":
     """The sample: metadata as `open_sora_dataset.METADATA` lists them, and the captions, first the configured one."""
     from shards.write import Sample
 
-    captions = item.all(Caption)
+    captions = captions_of(item, corrected)
     first = next(iter(captions.values()))
     metadata = origin(item.get(SourceVideo)) | span(item.get(Clip), facts) | making(facts, first)
     if scores := score_values(item):
         metadata["scores"] = scores
-    texts = {table.partition(".")[2]: caption.text for table, caption in captions.items()}
+    texts = {name: caption.text for name, caption in captions.items()}
     metadata["captioner"] = next(iter(texts))
     return Sample(item.id, metadata, path, texts)
 

@@ -7,8 +7,10 @@ import datasets
 import polars as pl
 import pytest
 
+from builder.decisions import Decisions, decision
 from builder.errors import ConfigError
 from builder.execute import open_run
+from builder.storage import Storage
 from command_line import STOPPED, WRONG, digests, osd_build, write_run
 from made_video import Made, write
 from shards.manifest import read_manifest
@@ -95,3 +97,16 @@ def test_contradictions_are_named(run: Path) -> None:
         with pytest.raises(ConfigError, match="drop one"):
             open_run(run, [f"pack.{setting}" for setting in settings])
     assert osd_build("pack", run, "--split-by", "colour").returncode == WRONG
+
+
+def test_a_caption_that_a_person_put_right_goes_into_its_shard_alone(run: Path) -> None:
+    before = pack(run, "--shards", "3")
+    key = pl.read_parquet(run / "dataset" / "index.parquet")["key"][0]
+    decisions = Decisions(Storage(run))
+    decisions.add([decision(key, "", {"describe": "A person wrote this."})])
+    after = pack(run, "--shards", "3")
+    assert len({path for path in before if before[path] != after[path]}) == 1
+    row = pl.read_parquet(run / "dataset" / "index.parquet").row(by_predicate=pl.col("key") == key, named=True)
+    assert (row["txt"], row["caption_model"]) == ("A person wrote this.", "describe, put right by hand")
+    decisions.add([decision(key, "", {})])
+    assert pack(run, "--shards", "3") == before

@@ -17,7 +17,7 @@ from builder.storage import Storage
 from judged_run import MEASURED, MotionScore, clip, clip_id, inputs, scan_of, verdicts, video_of, write
 from pictured_run import write_run
 
-TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\x00"), max_size=40)
+TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\x00"), max_size=40).filter(str.strip)
 NAMES = st.text("abc-_0", min_size=1, max_size=5)
 ROWS = st.dictionaries(
     NAMES, st.tuples(st.sampled_from(["", "keep", "drop"]), st.dictionaries(NAMES, TEXT, max_size=3))
@@ -52,6 +52,7 @@ def test_no_spreadsheet_runs_a_cell(text: str) -> None:
         ("clip_id,decision,captioner,caption\n,keep,,\n", "line 2"),
         ("clip_id,decision,captioner,caption\na,keep,,\na,drop,,\n", "line 3"),
         ("clip_id,decision,captioner,caption\na,keep,,text\n", "line 2"),
+        ("clip_id,decision,captioner,caption\na,keep,describe,  \n", "a caption of a is empty"),
         ('clip_id,decision,captioner,caption\na,keep,"x,y\n', "CSV"),
     ],
 )

@@ -6,6 +6,7 @@ import os
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import field
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
@@ -16,7 +17,7 @@ from builder import releases
 from builder.digests import short_hash
 from builder.errors import ConfigError, ItemError, RunError
 from builder.records import Clip, Failure, Packed, Planned, Record, Scanned, SourceVideo
-from builder.samples import is_sound, sample_of
+from builder.samples import Corrected, is_sound, sample_of
 from builder.stage import Item, Stage, execution, settings
 from builder.stages.fetch import open_media, shown_path, telling_of
 
@@ -67,6 +68,7 @@ class Pack(Stage[Planned, Packed]):
     wall_s: float = execution(default=600.0)
     scores: tuple[str, ...] = execution(default=())
     captions: tuple[str, ...] = execution(default=())
+    corrected: Corrected = field(default_factory=dict, metadata={"execution": True})  # `Planned.covers` counts them
 
     def __post_init__(self) -> None:
         asked = [name for name in ("crop", "max_short_side", "size", "fps") if getattr(self, name)]
@@ -149,7 +151,7 @@ class Pack(Stage[Planned, Packed]):
                 except ItemError as error:
                     failures[item.id] = Failure(item.id, error.kind, error.message, error.retryable)
                     continue
-                sample = sample_of(item, facts, path)
+                sample = sample_of(item, facts, path, self.corrected)
                 samples[item.id] = dataclasses.replace(sample, video=b"")  # remembered without its bytes
                 yield sample
         if not samples:

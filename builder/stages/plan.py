@@ -4,6 +4,7 @@ import dataclasses
 import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import field
 from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
@@ -15,7 +16,7 @@ from builder.errors import RunError
 from builder.layout import bucket
 from builder.licenses import license_of
 from builder.records import Clip, Failure, Planned, Record, Scanned, SourceVideo, Verdict
-from builder.samples import covers
+from builder.samples import Corrected, covers
 from builder.sides import TRAIN, SplitBy, author_of, by_duplicates, position, side
 from builder.stage import Item, Stage, execution, settings
 from builder.stages.dedupe import Twin
@@ -54,6 +55,7 @@ class Plan(Stage[Verdict, Planned]):
     # set by the pipeline: what was published, how shards are cut, the tables whose rows become part of a sample
     closed: tuple[str, ...] = ()
     made: str = ""
+    corrected: Corrected = field(default_factory=dict)  # captions that people put right
     twins: str = execution(default="")
     scores: tuple[str, ...] = execution(default=())
     captions: tuple[str, ...] = execution(default=())
@@ -98,7 +100,9 @@ class Plan(Stage[Verdict, Planned]):
             video = item.get(SourceVideo)
             allowed = not license_of(video.license, video.license_url).barriers()
             shape = bucket_of(item.get(Clip), self.group_by)
-            found[item.id] = Planned(item.id, "", 0, covers(item), sides.get(item.id, TRAIN), allowed, shape)
+            found[item.id] = Planned(
+                item.id, "", 0, covers(item, self.corrected), sides.get(item.id, TRAIN), allowed, shape
+            )
         return found
 
     def _sides(self, items: Sequence[Item[Verdict]]) -> dict[str, str]:

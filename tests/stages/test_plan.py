@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from builder.errors import RunError
-from builder.records import Planned, Verdict
+from builder.records import Caption, Planned, Verdict
 from builder.samples import covers
 from builder.sides import by_duplicates
 from builder.stage import Context, Item
@@ -74,6 +74,10 @@ def test_covers_tells_what_a_sample_is_made_of_and_nothing_else() -> None:
         assert covers(other) != covers(one)
     moved = replace(one, joined={**one.joined, "merge": replace(one.joined["merge"], path="elsewhere.mp4")})
     assert covers(moved) == covers(one)
+    said = Caption(one.id, "vlm", "said", "ok", "m", "", "", (), "")
+    captioned = replace(one, joined={**one.joined, "caption.vlm": said})
+    assert covers(captioned, {one.id: {"vlm": "written"}}) != covers(captioned)
+    assert covers(captioned, {one.id: {"other": "written"}, "x": {"vlm": "written"}}) == covers(captioned)
 
 
 # -- how many shards
