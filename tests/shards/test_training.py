@@ -34,7 +34,7 @@ def of_rank(folder: Path, rank: int, world: int, **asked: Any) -> Any:
 @pytest.mark.parametrize("world", WORLDS)
 def test_each_sample_once(folders: dict[int, Path], shards: int, world: int, monkeypatch: pytest.MonkeyPatch) -> None:
     keys = sorted(of_rank(folders[shards], 0, 1).catalog.keys.to_pylist())
-    for workers, batch, tail in itertools.product(WORKERS, (None, 3), ("pad", "drop", "uneven")):
+    for workers, (batch, tail) in itertools.product(WORKERS, ((None, "pad"), (3, "pad"), (3, "drop"), (3, "uneven"))):
         if tail == "drop" and len(keys) < world * (batch or 1):
             continue
         one = of_rank(folders[shards], 0, 1, batch_size=batch, tail=tail, seed=4)
