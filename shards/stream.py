@@ -82,7 +82,7 @@ def stream(path: str | os.PathLike[str], **options: Any) -> "Stream":
     from shards.training import Stream, whose_part
 
     asked = Asked(**options)
-    asked.check_numbers()
+    asked.check_values()
     place = place_of(path, asked.revision, asked.token)
     catalog, index_sha256 = read_catalog(place, asked.split, asked.keep)
     catalog = catalog.only(asked.sampling.length(catalog) > 0)

@@ -5,7 +5,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, get_args, get_origin, get_type_hints
 
 from shards.captions import weights_of
 from shards.catalog import Catalog
@@ -71,8 +71,11 @@ class Asked:
     def sampling(self) -> Sampling:
         return Sampling(self.lengths, self.fps or 0.0, self.start)
 
-    def check_numbers(self) -> None:
+    def check_values(self) -> None:
         """ValueError for what cannot be."""
+        for name, hint in get_type_hints(type(self)).items():
+            if get_origin(hint) is Literal and getattr(self, name) not in get_args(hint):
+                raise ValueError(f"{name} must be one of {get_args(hint)}, got {getattr(self, name)!r}")
         if any(n < 1 for n in (*self.lengths, 1 if self.batch_size is None else self.batch_size)):
             raise ValueError("num_frames and batch_size must be positive")
         if self.fps is not None and not self.fps > 0:

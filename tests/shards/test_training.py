@@ -195,6 +195,9 @@ def test_what_cannot_be_asked_for(folders: dict[int, Path], monkeypatch: pytest.
         ({"rank": 2, "world": 2}, "rank 2 of 2"),
         ({"rank": 1}, "give rank and world"),
         ({"num_frames": 0}, "positive"),
+        ({"tail": "padded"}, "tail must be one of"),
+        ({"on_error": "ignore"}, "on_error must be one of"),
+        ({"check": "no"}, "check must be one of"),
         ({"fps": -1.0}, "positive"),
     ):
         with pytest.raises(ValueError, match=complaint):
