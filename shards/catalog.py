@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from open_sora_dataset import METADATA, check_conditions, holds, member_names, score_fields
 from shards.index import index_schema
-from shards.manifest import INDEX_NAME, Manifest
+from shards.manifest import INDEX_NAME, Manifest, ShardEntry
 from shards.manifest import NAME as MANIFEST_NAME
 from shards.order import Ints
 from shards.places import Place
@@ -87,12 +87,19 @@ def read_catalog(place: Place, split: str, keep: Sequence[str]) -> tuple[Catalog
         wanted &= ~pc.is_in(table[name], pa.array(sorted(gone))).to_numpy(zero_copy_only=False)
     for condition in keep:
         wanted &= holds(condition, lambda name: _column(table, name))
+    catalog = _arrays(manifest, of_split, index, table, shard).only(wanted)
+    _check_places(catalog)
+    return catalog, manifest.index_sha256
+
+
+def _arrays(manifest: Manifest, of_split: Sequence[ShardEntry], index: Path, table: pa.Table, shard: Ints) -> Catalog:
+    members = member_names(manifest.captioners)
     ends = [_column(table, f"{name}_offset") + _column(table, f"{name}_size") for name in members]
-    catalog = Catalog(
+    return Catalog(
         index=index,
         captioners=manifest.captioners,
         scores=tuple(score_fields(manifest.scores)),
-        shards=tuple(paths),
+        shards=tuple(entry.path for entry in of_split),
         sizes_bytes=tuple(entry.size_bytes for entry in of_split),
         shard=shard,
         row=np.arange(len(table)),
@@ -105,9 +112,6 @@ def read_catalog(place: Place, split: str, keep: Sequence[str]) -> tuple[Catalog
         aspect=_column(table, "width") / _column(table, "height"),
         keys=pa.concat_arrays(table["key"].chunks) if len(table) else pa.array([], pa.string()),
     )
-    catalog = catalog.only(wanted)
-    _check_places(catalog)
-    return catalog, manifest.index_sha256
 
 
 def _check_places(c: Catalog) -> None:

@@ -34,7 +34,7 @@ def of_rank(folder: Path, rank: int, world: int, **asked: Any) -> Any:
 @pytest.mark.parametrize("world", WORLDS)
 def test_each_sample_once(folders: dict[int, Path], shards: int, world: int, monkeypatch: pytest.MonkeyPatch) -> None:
     keys = sorted(of_rank(folders[shards], 0, 1).catalog.keys.to_pylist())
-    for workers, batch, tail in itertools.product(WORKERS, (None, 3), ("pad", "drop", "uneven")):
+    for workers, (batch, tail) in itertools.product(WORKERS, ((None, "pad"), (3, "pad"), (3, "drop"), (3, "uneven"))):
         if tail == "drop" and len(keys) < world * (batch or 1):
             continue
         one = of_rank(folders[shards], 0, 1, batch_size=batch, tail=tail, seed=4)
@@ -195,6 +195,9 @@ def test_what_cannot_be_asked_for(folders: dict[int, Path], monkeypatch: pytest.
         ({"rank": 2, "world": 2}, "rank 2 of 2"),
         ({"rank": 1}, "give rank and world"),
         ({"num_frames": 0}, "positive"),
+        ({"tail": "padded"}, "tail must be one of"),
+        ({"on_error": "ignore"}, "on_error must be one of"),
+        ({"check": "no"}, "check must be one of"),
         ({"fps": -1.0}, "positive"),
     ):
         with pytest.raises(ValueError, match=complaint):
