@@ -152,7 +152,8 @@ def test_the_hub(folder: Path, tmp_path: Path) -> None:
         hub.repositories["someone/clips"] = Repository()
         commit = hub.repositories["someone/clips"].add("made", files)
         hub.fail("GET /objects", 503, 1)
-        printed = HubClient(hub.url, tmp_path).python(HUB, commit.oid)
+        with HubClient(hub.url, tmp_path) as client:
+            printed = client.python(HUB, commit.oid)
         alone = [batch["__key__"] for batch in stream(folder, decode=False, batch_size=2)]
         assert json.loads(printed) == alone
         heads = [request for request in hub.requests if request.startswith("HEAD") and request.endswith(".tar")]
