@@ -18,6 +18,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
+PAGES = [README, *sorted((ROOT / "docs").glob("*.md"))]
 MARKED = re.compile(r"^<!-- run -->\s*\n```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 HELP = re.compile(r"^(<!-- help: (.+?) -->\s*\n```text\n)(.*?)^```$", re.MULTILINE | re.DOTALL)
 SCRIPT = {"bash": ("bash", "-euxo", "pipefail", "-c"), "python": (sys.executable, "-c")}
@@ -79,23 +80,26 @@ def test_help_texts_are_what_the_program_says() -> None:
 @pytest.mark.docs
 @pytest.mark.timeout(900)
 def test_readme_runs_as_printed() -> None:
-    """From the root of the checkout, in order, without standard input, as a reader's shell would."""
-    found = blocks(README.read_text(encoding="utf-8"))
-    assert found, "README.md marks no block with <!-- run -->"
+    """README and then the pages of docs/, from the root of the checkout, without standard input, as a reader's shell
+    would."""
+    found = [(page, block) for page in PAGES for block in blocks(page.read_text(encoding="utf-8"))]
+    assert found[0][0] == README, "README.md marks no block with <!-- run -->"
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST")}
-    for block in found:
+    for page, block in found:
         done = subprocess.run(
             block.command(), check=False, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, text=True,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         )  # fmt: skip
-        assert done.returncode == 0, f"README.md line {block.line}:\n{block.code}\n{done.stdout[-4000:]}"
+        assert done.returncode == 0, f"{page.name} line {block.line}:\n{block.code}\n{done.stdout[-4000:]}"
 
 
-@pytest.mark.parametrize("name", ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md"])
-def test_links_into_the_repository_lead_somewhere(name: str) -> None:
-    text = (ROOT / name).read_text(encoding="utf-8")
+@pytest.mark.parametrize(
+    "page", [*PAGES, ROOT / "ARCHITECTURE.md", ROOT / "CONTRIBUTING.md"], ids=lambda page: str(page.name)
+)
+def test_links_into_the_repository_lead_somewhere(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
     targets = {target.partition("#")[0] for target in re.findall(r"\]\((?!https?:|#|mailto:)([^)\s]+)\)", text)}
-    assert [target for target in sorted(targets) if not (ROOT / target).exists()] == []
+    assert [target for target in sorted(targets) if not (page.parent / target).exists()] == []
 
 
 if __name__ == "__main__":
