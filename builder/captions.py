@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from builder.captioning import presets, slots
+from builder.captioning import presets
 from builder.captioning.asking import Asking
 from builder.config import Config, apply
 from builder.engine import Job
@@ -178,7 +178,7 @@ def make_captioner(choice: Choice) -> Captioner:
     kind: type[Captioner] = find("captioners", Captioner, given.pop("engine", label))
     captioner = config.build(kind, section, given, also=presets.KEYS)
     if isinstance(captioner, Asking):
-        slots.check(captioner.prompt, ())
+        captioner.check()
     return captioner
 
 
