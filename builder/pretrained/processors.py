@@ -16,7 +16,8 @@ class TextOnly:
 
 
 def load_processor(name: str, where: Mapping[str, Any]) -> Any:
-    """The processor of a Hub id or folder, of a model without sight its tokenizer. Where only its video processor is missing (it needs torchvision), without.
+    """The processor of a Hub id or folder, of a model without sight its tokenizer. Where only its video processor is
+    missing (it needs torchvision), without.
 
     Raises:
         OSError, ValueError, ImportError: as transformers does.

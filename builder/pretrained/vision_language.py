@@ -1,4 +1,4 @@
-"""Loads models that look at pictures, or only read, and write text, with their processors, onto one device or several."""
+"""Loads models that write, most of them about pictures, with their processors, onto one device or several."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
