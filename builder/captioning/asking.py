@@ -131,19 +131,16 @@ class Asking(Captioner):
         Raises:
             ConfigError: says what to write.
         """
-        spelled = self.wording != self.prompt
-        if not spelled and slots.CAPTIONS in slots.slots(self.prompt):
-            there = ", ".join(table.removeprefix(slots.CAPTION) for table in self.captions) or "none yet"
-            raise ConfigError(
-                f"{{captions}} in the prompt needs `of = [...]`, the captioners it is of; there are: {there}"
-            )
-        if self.of and not spelled:
-            raise ConfigError("`of` names captioners, and the prompt has no slot {captions} for what they said")
+        others = [table.removeprefix(slots.CAPTION) for table in self.captions]
+        if unknown := [name for name in self.of if name not in others]:
+            raise ConfigError(f"of: no other captioner is called {unknown[0]!r}; there are: {listed(others)}")
+        if (slots.CAPTIONS in slots.slots(self.prompt)) != bool(self.of):
+            here = "is in the prompt" if not self.of else "is not in the prompt"
+            what = f"{{captions}} {here}; it stands for what the captioners of `of = [...]` said"
+            raise ConfigError(f"{what}, which may be: {listed(others)}")
         slots.check(self.wording, (*self.scores, *self.captions))
         if not self.frames_per_clip and not slots.slots(self.wording):
-            raise ConfigError(
-                "frames_per_clip = 0 shows no picture, and the prompt has no slot: all clips are the same"
-            )
+            raise ConfigError("frames_per_clip = 0 shows no picture, and no slot of the prompt tells of the clip")
         if bool(self.most_tokens) != bool(self.tokenizer):
             raise ConfigError("most_tokens and tokenizer go together: so many tokens of which tokenizer?")
 
@@ -263,6 +260,10 @@ class Asking(Captioner):
         return ItemError(
             status, f"{self.model or self.plugin} {what}{times} about {item_id}{quote}; {hint}", heard.answer.again
         )
+
+
+def listed(names: Sequence[str]) -> str:
+    return ", ".join(names) or "none yet"
 
 
 def wants_more(heard: Heard | ItemError) -> bool:
