@@ -102,8 +102,9 @@ def measured(run: Run, job: Job, left: Sequence[str], kept: int) -> Estimate:
         return Estimate(captioner.label, 0, kept, device, at_once)
     batches = list(batches_of(job, left))
     if not batches:
+        first = "caption" if captioner.rewrites else "filter"
         raise RunError(
-            f"none of the {len(left)} clips left for {captioner.table} has its inputs; run: osd-build filter"
+            f"none of the {len(left)} clips left for {captioner.table} has its inputs; run first: osd-build {first}"
         )
     warm = len(batches) > 1
     context = run.context(device)
@@ -124,12 +125,14 @@ def measured(run: Run, job: Job, left: Sequence[str], kept: int) -> Estimate:
 def batches_of(job: Job, left: Sequence[str]) -> Iterator[list[Item[Any]]]:
     """Batches of clips that are left, each of another unit where there are so many, as a run would cut them."""
     size, units = job.stage.batch_size, job.units() or 1
+    rewrites = job.stage.rewrites if isinstance(job.stage, Captioner) else ()
     by_unit: dict[int, list[str]] = {}
     for key in left:
         by_unit.setdefault(bucket(key, units), []).append(key)
     starts = ((unit, at) for at in range(0, len(left), size) for unit in by_unit if at < len(by_unit[unit]))
     for unit, at in islice(starts, 1 + max(BATCHES, -(-LEAST // size))):
         items = items_of(job, by_unit[unit][at : at + size])
+        items = [item for item in items if all(table in item.joined for table in rewrites)]  # others fail at once
         if items:
             yield items
 
