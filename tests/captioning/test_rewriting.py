@@ -158,6 +158,9 @@ def test_another_tokenizer_is_another_fingerprint_and_none_is_said(tmp_path: Pat
     assert len({one.fingerprint(), other.fingerprint(), rewriting().fingerprint()}) == 3
     with pytest.raises(RunError, match="holds no tokenizer"):
         rewriting(most_tokens=9, tokenizer=str(tmp_path)).fingerprint()
+    (tmp_path / "one" / "tokenizer.json").write_text("{")
+    with pytest.raises(RunError, match=r"cannot read the tokenizer .*set `tokenizer` to a folder"):
+        _ = rewriting(most_tokens=9, tokenizer=str(tmp_path / "one")).terms
 
 
 # -- a real model
