@@ -10,9 +10,9 @@
 The pipeline is the captioner `transformers` as a run calls it, from the strip's JPEGs to rows. `bare` has the frames in
 memory and calls processor and `generate`; `prepared` has its inputs on the device already and calls `generate` only.
 Both run at the batch size that is best for `prepared`. All write exactly `--new` tokens; in the pipeline a sentence is
-put in their place, so that it asks for nothing again. On a CPU processor time counts, of rounds that are interleaved;
-on a GPU the clock, after a warm-up. The roofline is the time in which the device could multiply and read what the model
-needs, at its published peak.
+put in their place, and it is asked once, whatever was said. On a CPU processor time counts, of rounds that are
+interleaved; on a GPU the clock, after a warm-up. The roofline is the time in which the device could multiply and read
+what the model needs, at its published peak.
 """
 
 import argparse
@@ -40,13 +40,14 @@ from builder.pretrained.vision_language import Loaded, Wanted, load
 from builder.records import Clip, Failure, Verdict
 from builder.stage import Context, Item, settings
 from captioning_questions import clip
-from models import ASSETS, cached
+from models import AS_SAID, ASSETS, cached
 from sample_clips import made as video
 from sample_clips import panning, texture
 
 PROMPT = "Describe this video in detail: who or what is in it, what happens, the setting, the light and the camera."
 SENTENCE = "A red car drives slowly along an empty road by the sea, and the sun is about to set behind the hills."
 CLIP_S, CLIPS_A_VIDEO, FPS = 4, 8, 4
+ONCE: dict[str, Any] = {**AS_SAID, "prompt": PROMPT, "tries": 1}
 SIZES = (1, 2, 4, 8, 16, 32, 64, 128)
 Clips = list[Item[Verdict]]
 
@@ -174,7 +175,7 @@ def cpu(model: Path, count: int, frames: int, new: int, rounds: int) -> None:
         held = load(Wanted(str(model), "made"), "cpu")
         held.network.generation_config.min_new_tokens = new
         Asked.held = held
-        stage = Asked(model=str(model), prompt=PROMPT, frames_per_clip=frames, max_new_tokens=new)
+        stage = Asked(model=str(model), frames_per_clip=frames, max_new_tokens=new, **ONCE)
         print(f"{model.name}: {count} clips, {frames} frames, {new} tokens; CPU-seconds a clip")
         with stage.opened(context):
             found = compare(stage, items, held, rounds, time.process_time)
@@ -229,7 +230,7 @@ def gpu(device: str, tiny: bool, kinds: Sequence[str], count: int, new: int) -> 
             network.generation_config.min_new_tokens = new
             Asked.held = Loaded(network, processor, device, None)
             for frames in (1, 8):
-                stage = Asked(model=kind, prompt=PROMPT, frames_per_clip=frames, max_new_tokens=new, batch_size=128)
+                stage = Asked(model=kind, frames_per_clip=frames, max_new_tokens=new, batch_size=128, **ONCE)
                 print(f"{kind}: {count} clips, {frames} frames, {new} tokens; seconds a clip by the clock")
                 with stage.opened(context):
                     on_gpu(stage, items, device, name)

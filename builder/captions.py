@@ -2,11 +2,11 @@
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from builder.captioning import presets, slots
+from builder.captioning import presets
 from builder.captioning.asking import Asking
 from builder.config import Config, apply
 from builder.engine import Job
@@ -125,8 +125,18 @@ def items_of(job: Job, ids: Sequence[str]) -> list[Item[Any]]:
     """These inputs of a captioner, in the order of their ids."""
     units = {bucket(key, job.units() or 1) for key in ids}
     wanted = set(ids)
-    found = [item for number in sorted(units) for item in job.items(number) if item.id in wanted]
+    found = [item for number in sorted(units) for item in at_hand(job, number).items(number) if item.id in wanted]
     return sorted(found, key=lambda item: item.id)
+
+
+def at_hand(job: Job, number: int) -> Job:
+    """The same without those captions that it is made of and that were not made yet for this unit."""
+    needs, stage = job.needs(number) or {}, job.stage
+    other = stage.rewrites if isinstance(stage, Captioner) else ()
+    sides = {
+        name: side for name, side in job.sides.items() if name not in other or set(needs[name]) <= set(side.parts())
+    }
+    return replace(job, sides=sides)
 
 
 def try_run(folder: Path, choice: Choice, count: int) -> list[Tried]:
@@ -138,13 +148,20 @@ def try_run(folder: Path, choice: Choice, count: int) -> list[Tried]:
     shown: dict[str, Frames] = {}
     for captioner in captioners:
         context = run.context(device_for([captioner]))
-        items = items_of(jobs[captioner.table], ids)
+        items = [with_tried(item, outcomes[item.id]) for item in items_of(jobs[captioner.table], ids)]
         with captioner.opened(context):
             for item, found in zip(items, batched(captioner, items), strict=True):
                 outcomes[item.id][captioner.label] = found
                 shown[item.id] = Frames(item.get(Clip), item.get(Scanned), run.storage)
         context.close()
     return [Tried(shown[key], outcomes[key]) for key in ids]
+
+
+def with_tried(item: Item[Any], tried: Mapping[str, Caption | Failure]) -> Item[Any]:
+    """What is made of other captions is made of those that were just tried, not of those that the run has."""
+    now = {f"caption.{name}": found for name, found in tried.items()}
+    had = {table: row for table, row in item.joined.items() if table not in now}
+    return replace(item, joined={**had, **{table: row for table, row in now.items() if isinstance(row, Caption)}})
 
 
 def batched(captioner: Captioner, items: Sequence[Item[Any]]) -> Iterator[Caption | Failure]:
@@ -178,7 +195,7 @@ def make_captioner(choice: Choice) -> Captioner:
     kind: type[Captioner] = find("captioners", Captioner, given.pop("engine", label))
     captioner = config.build(kind, section, given, also=presets.KEYS)
     if isinstance(captioner, Asking):
-        slots.check(captioner.prompt, ())
+        captioner.check()
     return captioner
 
 

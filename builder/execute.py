@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from builder import config
-from builder.captioning import presets, slots
+from builder.captioning import presets
 from builder.captioning.asking import Asking
 from builder.errors import ConfigError, RunError
 from builder.figures import one_line
@@ -34,14 +34,14 @@ def open_run(folder: Path, overrides: Sequence[str] = ()) -> Run:
 
 
 def check_prompts(run: Run) -> None:
-    """Refuse a slot that nothing fills.
+    """Refuse a slot that nothing fills, and what else captioners check themselves.
 
     Raises:
         ConfigError: names the slots there are.
     """
     for stage in (stage for _, stage in run.stages if isinstance(stage, Asking)):
         try:
-            slots.check(stage.prompt, stage.scores)
+            stage.check()
         except ConfigError as error:
             given = run.config.section(stage.table)
             key = next((key for key in (presets.PROMPT, *presets.KEYS) if key in given), "")

@@ -20,7 +20,7 @@ from builder.rules import Rule, preset_lines
 from builder.stage import Context, Stage
 from builder.stages import STAGES, Step
 from builder.stages.admit import Admit
-from builder.stages.caption import Captioner
+from builder.stages.caption import Captioner, in_order
 from builder.stages.dedupe import Dedupe
 from builder.stages.detect import Detector
 from builder.stages.find import Source, SourceSpec
@@ -207,8 +207,9 @@ class Run:
             method = values.pop("method", DEFAULT_PLUGINS["detectors"])
             yield self.config.build(self._find(step, method, name, "method"), name, values)
         else:
-            for label in self._chosen(step, name):
-                yield self._plugin(step, name, label)
+            chosen = [self._plugin(step, name, label) for label in self._chosen(step, name)]
+            captioners = [stage for stage in chosen if isinstance(stage, Captioner)]
+            yield from in_order(captioners) if captioners else chosen
 
     def _judge(self, kind: type[Conditions]) -> Conditions:
         """`[filter]`, and `[filter.source.NAME]` for the clips of one source."""

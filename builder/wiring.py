@@ -34,7 +34,7 @@ def wire(
             return dataclasses.replace(stage, twins=dedupe.table, least=dedupe.covered)
         return dataclasses.replace(stage, twins=Pick.name if dedupe else "")
     wanted: Mapping[str, Mapping[str, Any]] = {
-        "caption": {"scores": scores},
+        "caption": {"scores": scores, "captions": tuple(table for table in captions if table != stage.table)},
         "plan": {"scores": scores + matches, "captions": captions, "twins": Dedupe.name if dedupe else ""},
         "pack": {"scores": scores + matches, "captions": captions},
     }

@@ -14,7 +14,7 @@ from builder import registry
 from builder.captioning.estimate import estimates
 from builder.captioning.presets import told
 from builder.captions import Choice, try_run
-from builder.errors import ConfigError, OsdError
+from builder.errors import ConfigError, OsdError, RunError
 from builder.execute import open_run
 from builder.records import Caption, Failure
 from builder.report.funnel import funnel
@@ -219,3 +219,46 @@ def test_two_runs_of_one_script_write_the_same_bytes(run: Path, tmp_path: Path) 
         go(folder, "caption")
         parts.append([p.read_bytes() for p in sorted((folder / "caption.bad").glob("part-*"))])
     assert parts[0] == parts[1] and parts[0]
+
+
+# -- captions of captions
+def test_a_short_form_follows_the_long_one_which_stays(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    add(run, "short", says=[OTHER], of=["long"], prompt="Shorten: {captions}", frames_per_clip=0)
+    add(run, "long", says=[f"{GOOD} Near clip # it rains."])
+    go(run, "caption")
+    longs = {key: answer.rows[0].text for key, answer in tables(run, "caption.long").items()}
+    shorts = {key: answer.rows[0] for key, answer in tables(run, "caption.short").items()}
+    assert {key: f"Shorten: “{text}”" for key, text in longs.items()} == {
+        key: row.prompt.splitlines()[0] for key, row in shorts.items()
+    }
+    assert set(texts(run, "short")) == {OTHER}
+    prompts: list[str] = []
+    say = Script.say
+    monkeypatch.setattr(
+        Script, "say", lambda s, asked, how: prompts.extend(q.prompt for q in asked) or say(s, asked, how)
+    )
+    build = run / "build.toml"
+    build.write_text(build.read_text().replace("[caption.long]", "[caption.long]\nseed = 2"))
+    go(run, "caption")  # the long ones anew, with the same texts, so no short one
+    assert len(prompts) == 5 and not any(prompt.startswith("Shorten") for prompt in prompts)
+    assert {key: answer.rows[0] for key, answer in tables(run, "caption.short").items()} == shorts
+
+
+def test_without_its_long_form_a_clip_has_no_short_one(run: Path) -> None:
+    add(run, "short", says=[OTHER], of=["long"], prompt="Shorten: {captions}", frames_per_clip=0)
+    add(run, "long", says=["I'm sorry, but I can't."])
+    [tried] = try_run(run, Choice("short"), 1)  # the long ones were not made yet
+    assert isinstance(tried.outcomes["short"], Failure)
+    with pytest.raises(RunError, match="has its inputs; run first: osd-build caption"):
+        list(estimates(run, Choice("short")))
+    go(run, "caption")
+    [counts] = [count for count in funnel(open_run(run)) if count.table == "caption.short"]
+    assert (counts.kept, counts.failed, {failure.kind for failure in counts.failures}) == (0, 5, {"no_caption"})
+
+
+def test_show_makes_the_short_form_of_the_long_one_it_tries(run: Path) -> None:
+    add(run, "short", says=[OTHER], of=["long"], prompt="Shorten: {captions}", frames_per_clip=0)
+    add(run, "long", says=[GOOD])
+    for tried in try_run(run, Choice(), 2):
+        short = tried.outcomes["short"]
+        assert isinstance(short, Caption) and short.prompt.startswith(f"Shorten: “{GOOD}”")

@@ -7,6 +7,7 @@ from pydantic import Field
 
 from builder.captioning.asking import Asking
 from builder.captioning.local_model import LocalModel, Pace
+from builder.errors import ConfigError
 from builder.pretrained.hub import resolve
 from builder.pretrained.remote_code import pinned
 from builder.pretrained.vision_language import Wanted, load
@@ -25,11 +26,11 @@ class Transformers(Asking):
 
     `batch_size` clips are handed over together, and looked at in groups of like length: as many `at_once` as the kind
     of device holds, or as many as that says. Texts of a batch differ from those of single clips in floating point only.
-    `device_map` (accelerate's: auto, balanced, sequential) spreads a model that one device cannot hold.
+    `device_map` (accelerate's: auto, balanced, sequential) spreads a model that one device cannot hold over the `gpus`
+    of a rank, and what they do not hold over memory and disk.
     """
 
     plugin: ClassVar[str] = "transformers"
-    needs: ClassVar[Resources] = Resources(gpus=1.0, memory_bytes=8 << 30)
 
     model: str = "llava-hf/llava-1.5-7b-hf"
     trust_remote_code: bool = False
@@ -41,7 +42,17 @@ class Transformers(Asking):
     readers: Annotated[int, Field(ge=1)] = execution(default=4)  # threads that read frames ahead of the model
     static_cache: bool = execution(default=False)  # and compiled steps on a GPU
     device_map: Literal["", "auto", "balanced", "balanced_low_0", "sequential"] = execution(default="")
+    gpus: Annotated[int, Field(ge=1)] = execution(default=1)  # of each rank
     max_memory: tuple[Memory, ...] = execution(default=())  # for device_map, of each device: ["0=60GB", "cpu=100GB"]
+
+    def check(self) -> None:
+        super().check()
+        if self.gpus > 1 and not self.device_map:
+            raise ConfigError('gpus: a model is on one GPU unless it is spread; set device_map = "auto" as well')
+
+    @property
+    def needs(self) -> Resources:  # type: ignore[override]  # as many GPUs as the model is spread over
+        return Resources(gpus=float(self.gpus), memory_bytes=8 << 30)
 
     @property
     def model_revision(self) -> str:

@@ -14,9 +14,11 @@ from builder.captioning.answers import Answer, Cut, Terms, judged
 from builder.captioning.engine import Engine, Question, Said, Sampling
 from builder.captioning.language import available
 from builder.captioning.metered import Metered
+from builder.captioning.tokens import counter, tokenizer_revision
 from builder.digests import short_hash
-from builder.errors import ItemError, RunError
+from builder.errors import ConfigError, ItemError, RunError
 from builder.figures import one_line
+from builder.frames import Frames
 from builder.records import Caption, Failure, Record, Score, SourceVideo, Verdict
 from builder.stage import Item, settings
 from builder.stages.caption import Captioner
@@ -30,8 +32,17 @@ WHY: Mapping[str, tuple[str, str]] = {
     "refused": ("refused", "try another prompt or model"),
     "repeated": ("repeats itself", "set repetition_penalty or temperature, or most_repeated = 1 to keep it"),
     "language": ("answers in another language", 'say in the prompt which one you want, or set language = ""'),
+    "long": ("says more than most_tokens", "ask in the prompt for fewer words, or raise most_tokens"),
     "truncated": ("was cut off by the limit", 'raise max_new_tokens, or set on_limit = "keep"'),
 }
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A question, and where its pictures come from: what was opened for it is not opened again for its row."""
+
+    question: Question
+    frames: Frames | None
 
 
 @dataclass(frozen=True)
@@ -48,11 +59,14 @@ class Heard:
 class Asking(Captioner):
     """Subclasses give `plugin` and `engine`; settings that every engine knows are here.
 
-    `prompt` may have slots (builder/captioning/slots.py). Temperature 0 takes the likeliest token, always the same. An
-    answer that is no caption (builder/captioning/answers.py) is asked for again, `tries` times in all, each time
-    0.4 warmer and with another seed, as Whisper falls back (Radford et al., 2022, section 4.5). What ran into
-    `max_new_tokens` is cut back to its last whole sentence (`on_limit`: or kept as it is, or failed). `language` is
-    BCP 47, "" for any; `most_repeated` is a share of 4-grams, 1 to keep what repeats itself.
+    `prompt` may have slots (builder/captioning/slots.py): `{captions}` are those of the captioners named in `of`. With
+    `frames_per_clip` = 0 the model is shown no picture, and need not be able to see. Temperature 0 takes the likeliest
+    token, always the same. An answer that is no caption (builder/captioning/answers.py) is asked for again, `tries`
+    times in all, each time 0.4 warmer and with another seed, as Whisper falls back (Radford et al., 2022, section 4.5).
+    What ran into `max_new_tokens` is cut back to its last whole sentence (`on_limit`: or kept as it is, or failed).
+    `language` is BCP 47, "" for any; `most_repeated` is a share of 4-grams, 1 to keep what repeats itself. No caption
+    is longer than `most_tokens` of `tokenizer`, a Hub id or folder, counted with its marks of start and end (0: any
+    length): a longer one is cut back to its whole sentences that fit, or asked for again where they are less than half.
     """
 
     version: ClassVar[int] = 2
@@ -61,7 +75,8 @@ class Asking(Captioner):
     model: str = ""
     revision: str = "main"
     prompt: Annotated[str, Field(min_length=1)] = PROMPT
-    frames_per_clip: Annotated[int, Field(ge=1, le=64)] = 1
+    of: tuple[str, ...] = ()
+    frames_per_clip: Annotated[int, Field(ge=0, le=64)] = 1
     max_new_tokens: Annotated[int, Field(ge=1)] = 256
     temperature: Annotated[float, Field(ge=0, le=2)] = 0.0
     top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
@@ -72,6 +87,8 @@ class Asking(Captioner):
     openings: Literal["remove", "keep"] = "remove"
     on_limit: Cut = "cut"
     most_repeated: Annotated[float, Field(gt=0, le=1)] = 0.3
+    most_tokens: Annotated[int, Field(ge=0)] = 0
+    tokenizer: str = ""
 
     # -- required
     def engine(self) -> Engine:
@@ -87,7 +104,8 @@ class Asking(Captioner):
     def parameters(self, sampling: Sampling) -> dict[str, Any]:
         """What else decided a text: how frames were shown and tokens chosen."""
         dtype = cast(Engine, vars(self)["_engine"]).dtype
-        return {"frames": self.frames_per_clip, **asdict(sampling), "dtype": dtype}
+        limit = {"most_tokens": self.most_tokens, "tokenizer": self.tokenizer} if self.most_tokens else {}
+        return {"frames": self.frames_per_clip, **asdict(sampling), "dtype": dtype, **limit}
 
     def price(self, said: Said) -> float:
         """What an answer costs, where it costs anything, in whatever the user counts in."""
@@ -96,14 +114,45 @@ class Asking(Captioner):
     # -- given
     @property
     def joins(self) -> tuple[str, ...]:
-        return (*super().joins, *slots.tables_for(self.prompt, self.scores))
+        return (*super().joins, *slots.tables_for(self.wording, (*self.scores, *self.captions)))
+
+    @cached_property
+    def wording(self) -> str:
+        """The prompt with every slot by its own name."""
+        return slots.spelled(self.prompt, self.of)
+
+    @property
+    def rewrites(self) -> tuple[str, ...]:
+        return slots.captions_in(self.wording)
+
+    def check(self) -> None:
+        """Refuse a prompt that cannot be filled, and settings that need each other.
+
+        Raises:
+            ConfigError: says what to write.
+        """
+        others = [table.removeprefix(slots.CAPTION) for table in self.captions]
+        if unknown := [name for name in self.of if name not in others]:
+            raise ConfigError(f"of: no other captioner is called {unknown[0]!r}; there are: {listed(others)}")
+        if (slots.CAPTIONS in slots.slots(self.prompt)) != bool(self.of):
+            here = "is in the prompt" if not self.of else "is not in the prompt"
+            what = f"{{captions}} {here}; it stands for what the captioners of `of = [...]` said"
+            raise ConfigError(f"{what}, which may be: {listed(others)}")
+        slots.check(self.wording, (*self.scores, *self.captions))
+        if not self.frames_per_clip and not slots.slots(self.wording):
+            raise ConfigError("frames_per_clip = 0 shows no picture, and no slot of the prompt tells of the clip")
+        if bool(self.most_tokens) != bool(self.tokenizer):
+            raise ConfigError("most_tokens and tokenizer go together: so many tokens of which tokenizer?")
 
     def identity(self) -> Mapping[str, str]:
-        return {"revision": self.model_revision}
+        counted = {"tokenizer": tokenizer_revision(self.tokenizer)} if self.tokenizer else {}
+        return {"revision": self.model_revision, **counted}
 
     def digest(self, row: Record) -> str:
-        """Of a video and of scores only what the prompt is filled with: a corrected licence asks for nothing again."""
-        asked = slots.slots(self.prompt)
+        """Of what is joined only what the prompt is filled with: a corrected licence asks for nothing again."""
+        asked = slots.slots(self.wording)
+        if isinstance(row, Caption):
+            return short_hash([row.text])
         if isinstance(row, SourceVideo):
             return short_hash([getattr(row, slot) for slot in asked if slot in slots.OF_VIDEO])
         if isinstance(row, Score):
@@ -117,6 +166,7 @@ class Asking(Captioner):
                 "py3langid is not installed, so no caption's language can be told; run: "
                 f"pip install 'open-sora-dataset[caption]', or set {self.table}.language=\"\""
             )
+        _ = self.terms  # a tokenizer that cannot be had is said before a model is loaded
         vars(self)["_engine"] = Metered(self.engine(), self.context.meter, self.price)
 
     def close(self) -> None:
@@ -125,16 +175,21 @@ class Asking(Captioner):
 
     def batch(self, items: Sequence[Item[Verdict]]) -> list[Sequence[Caption] | Failure]:
         ready, failed = self.sift(items, self.question)
-        heard = self.ask(ready)
+        heard = self.ask({key: asked.question for key, asked in ready.items()})
         return [
             failed.get(item.id) or self.answer(item.id, partial(self.row, item, ready[item.id], heard[item.id]))
             for item in items
         ]
 
-    def question(self, item: Item[Verdict]) -> Question:
+    def question(self, item: Item[Verdict]) -> Asked:
+        if lacking := [table for table in self.rewrites if table not in item.joined]:
+            what = f"{item.id} has no caption in {lacking[0]}, which this one is made of"
+            raise ItemError("no_caption", f"{what}; `osd-build status RUN` tells why, `osd-build retry RUN` asks again")
+        asked = slots.fill(self.wording, item.joined)
+        if not self.frames_per_clip:
+            return Asked(Question(item.id, asked, list), None)
         frames = self.frames(item)
-        asked = slots.fill(self.prompt, item.joined)
-        return Question(item.id, asked, partial(frames.images, self.frames_per_clip))
+        return Asked(Question(item.id, asked, partial(frames.images, self.frames_per_clip)), frames)
 
     def ask(self, questions: Mapping[str, Question]) -> dict[str, Heard | ItemError]:
         """The answer to each question by its id; those that are no captions are asked again together."""
@@ -154,7 +209,8 @@ class Asking(Captioner):
 
     @cached_property
     def terms(self) -> Terms:
-        return Terms(self.language, self.openings, self.on_limit, self.most_repeated, self.max_new_tokens)
+        how = (self.language, self.openings, self.on_limit, self.most_repeated, self.max_new_tokens)
+        return Terms(*how, self.most_tokens, counter(self.tokenizer)) if self.most_tokens else Terms(*how)
 
     def sampling(self, attempt: int) -> Sampling:
         """Of the nth attempt, from 1 on."""
@@ -168,7 +224,7 @@ class Asking(Captioner):
             seed=self.seed + attempt - 1,
         )
 
-    def row(self, item: Item[Verdict], question: Question, heard: Heard | ItemError) -> Sequence[Caption]:
+    def row(self, item: Item[Verdict], asked: Asked, heard: Heard | ItemError) -> Sequence[Caption]:
         if isinstance(heard, ItemError):
             raise heard
         answer = heard.answer
@@ -182,8 +238,8 @@ class Asking(Captioner):
                 status=answer.status,
                 model=self.model,
                 revision=self.model_revision,
-                prompt=question.prompt,
-                frames_s=tuple(self.frames(item).times_s(self.frames_per_clip)),
+                prompt=asked.question.prompt,
+                frames_s=tuple(asked.frames.times_s(self.frames_per_clip)) if asked.frames else (),
                 parameters=json.dumps(self.parameters(heard.sampling)),
                 tokens=heard.said.tokens_out,
                 tokens_in=heard.said.tokens_in,
@@ -204,6 +260,10 @@ class Asking(Captioner):
         return ItemError(
             status, f"{self.model or self.plugin} {what}{times} about {item_id}{quote}; {hint}", heard.answer.again
         )
+
+
+def listed(names: Sequence[str]) -> str:
+    return ", ".join(names) or "none yet"
 
 
 def wants_more(heard: Heard | ItemError) -> bool:

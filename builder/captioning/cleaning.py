@@ -85,8 +85,12 @@ def capitalised(text: str) -> str:
 
 def whole_sentences(text: str) -> str:
     """Up to the last sentence that ends; empty where none does."""
-    ends = [end.end() for end in ENDS.finditer(text) if not abbreviation(text[: end.end()])]
-    return text[: ends[-1]] if ends else ""
+    return text[: max(sentence_ends(text), default=0)]
+
+
+def sentence_ends(text: str) -> list[int]:
+    """How far it goes with one sentence, with two, and so on."""
+    return [end.end() for end in ENDS.finditer(text) if not abbreviation(text[: end.end()])]
 
 
 def abbreviation(text: str) -> bool:

@@ -1,5 +1,6 @@
 """What `osd-build caption RUN --estimate` does: a few batches with the real engine, and how long the rest is."""
 
+import math
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -24,7 +25,8 @@ LEAST = 12  # clips that are measured if there are, where batches are small
 
 @dataclass(frozen=True)
 class Estimate:
-    """One captioner. Clips and tokens are those of the measured batches, `at_once` how many work side by side."""
+    """One captioner. Clips and tokens are those of the measured batches, `at_once` how many ranks of `gpus` each, or
+    workers, are at it side by side."""
 
     captioner: str
     left: int
@@ -37,6 +39,7 @@ class Estimate:
     batches: int = 0
     warm: bool = True
     wall_s: float = 0.0
+    gpus: int = 1
 
     @property
     def clips_per_s(self) -> float:
@@ -47,7 +50,7 @@ class Estimate:
         head = f"{self.captioner}: {as_count(self.left)} of {as_count(self.kept)} kept clips are left to caption"
         if not self.clips:
             return head
-        where = "no GPU" if self.device == "cpu" else "one GPU"
+        where = "no GPU" if self.device == "cpu" else "one GPU" if self.gpus == 1 else f"{self.gpus} GPUs"
         cold = "" if self.warm else ", the first among them: a warm engine is faster"
         lost = f", {self.failed} of them no caption" if self.failed else ""
         tokens = f", {as_number(self.tokens / self.wall_s)} tokens/s" if self.tokens else ""
@@ -63,7 +66,7 @@ class Estimate:
         )
 
     def _gpu_hours(self, seconds: float) -> str:
-        return "" if self.device == "cpu" else f", {as_number(seconds / 3600)} GPU-hours"
+        return "" if self.device == "cpu" else f", {as_number(seconds * self.gpus / 3600)} GPU-hours"
 
 
 def estimates(folder: Path, choice: Choice) -> Iterator[Estimate]:
@@ -102,8 +105,9 @@ def measured(run: Run, job: Job, left: Sequence[str], kept: int) -> Estimate:
         return Estimate(captioner.label, 0, kept, device, at_once)
     batches = list(batches_of(job, left))
     if not batches:
+        first = "caption" if captioner.rewrites else "filter"
         raise RunError(
-            f"none of the {len(left)} clips left for {captioner.table} has its inputs; run: osd-build filter"
+            f"none of the {len(left)} clips left for {captioner.table} has its inputs; run first: osd-build {first}"
         )
     warm = len(batches) > 1
     context = run.context(device)
@@ -117,19 +121,22 @@ def measured(run: Run, job: Job, left: Sequence[str], kept: int) -> Estimate:
     rows = [row for answer in said if not isinstance(answer, Failure) for row in answer]
     tokens = sum(row.tokens for row in rows if isinstance(row, Caption))
     counts = {"clips": len(said), "tokens": tokens, "failed": len(said) - len(rows)}
+    each = {"gpus": math.ceil(captioner.needs.gpus) or 1}
     shape = {"batches": len(batches) - int(warm), "warm": warm, "wall_s": wall_s}
-    return Estimate(captioner.label, len(left), kept, device, at_once, **counts, **shape)  # type: ignore[arg-type]
+    return Estimate(captioner.label, len(left), kept, device, at_once, **counts, **shape, **each)  # type: ignore[arg-type]
 
 
 def batches_of(job: Job, left: Sequence[str]) -> Iterator[list[Item[Any]]]:
     """Batches of clips that are left, each of another unit where there are so many, as a run would cut them."""
     size, units = job.stage.batch_size, job.units() or 1
+    rewrites = job.stage.rewrites if isinstance(job.stage, Captioner) else ()
     by_unit: dict[int, list[str]] = {}
     for key in left:
         by_unit.setdefault(bucket(key, units), []).append(key)
     starts = ((unit, at) for at in range(0, len(left), size) for unit in by_unit if at < len(by_unit[unit]))
     for unit, at in islice(starts, 1 + max(BATCHES, -(-LEAST // size))):
         items = items_of(job, by_unit[unit][at : at + size])
+        items = [item for item in items if all(table in item.joined for table in rewrites)]  # others fail at once
         if items:
             yield items
 
@@ -139,7 +146,7 @@ def side_by_side(run: Run, captioner: Captioner) -> int:
     if captioner.needs.gpus:
         from builder.runners.multi_gpu import devices
 
-        return run.settings.ranks or devices()
+        return run.settings.ranks or max(1, devices() // math.ceil(captioner.needs.gpus))
     if hasattr(captioner, "concurrency"):
         return 1  # of a server: all workers share its answers
     import os

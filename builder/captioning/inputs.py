@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from builder.captioning.engine import Question
 from builder.errors import ItemError, RunError
+from builder.pretrained.processors import TextOnly
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -45,6 +46,7 @@ class Preparer:
 
     def __init__(self, processor: Any, kind: str, dtype: "Any") -> None:
         self._processor, self._kind, self._dtype = processor, kind, dtype
+        self.sees = not isinstance(processor, TextOnly)
         self._pictures = lru_cache(maxsize=SHAPES)(self._tokens_of_pictures)
 
     def prepare(self, question: Question, frames: Sequence[NDArray[Any]]) -> Prepared:
@@ -56,7 +58,8 @@ class Preparer:
         """How many `prepare` would make of it: pictures count by their shape alone, and each shape is tried once."""
         with refusing(question.id):
             text = self.written(question.prompt, len(frames))
-            return len(self._processor.tokenizer(text)["input_ids"]) + self._pictures(tuple(f.shape for f in frames))
+            shown = self._pictures(tuple(f.shape for f in frames)) if frames else 0
+            return len(self._processor.tokenizer(text)["input_ids"]) + shown
 
     def written(self, prompt: str, images: int) -> str:
         """The prompt as the model wants to see it."""
@@ -64,16 +67,18 @@ class Preparer:
             if images != 1:
                 raise RunError(f"models of the type {self._kind} look at one picture: set frames_per_clip = 1")
             return prompt
+        if images and not self.sees:
+            raise RunError(f"models of the type {self._kind} see no pictures: set frames_per_clip = 0")
         template = getattr(self._processor, "chat_template", None) or self._processor.tokenizer.chat_template
         if template:
             content = [*({"type": "image"} for _ in range(images)), {"type": "text", "text": prompt}]
-            chat = [{"role": "user", "content": content}]
+            chat = [{"role": "user", "content": content if self.sees else prompt}]
             said = self._processor.tokenizer.apply_chat_template(
                 chat, chat_template=template, add_generation_prompt=True, tokenize=False
             )
             return str(said)
         token = getattr(self._processor, "image_token", None)
-        return prompt if token is None or token in prompt else f"{token * images}\n{prompt}"
+        return prompt if not images or token is None or token in prompt else f"{token * images}\n{prompt}"
 
     def _inputs(self, text: str, frames: Sequence[NDArray[Any]]) -> dict[str, "Tensor"]:
         from PIL import Image
@@ -82,8 +87,8 @@ class Preparer:
         again = (
             {"add_special_tokens": False} if start and text.startswith(start) else {}
         )  # a template may begin with it
-        pictures = [Image.fromarray(frame) for frame in frames]
-        found = self._processor(images=[pictures], text=[text], return_tensors="pt", **again)
+        pictures = {"images": [[Image.fromarray(frame) for frame in frames]]} if frames else {}
+        found = self._processor(**pictures, text=[text], return_tensors="pt", **again)
         return {k: v.to(self._dtype) if v.is_floating_point() else v for k, v in found.items() if hasattr(v, "shape")}
 
     def _tokens_of_pictures(self, shapes: Shapes) -> int:

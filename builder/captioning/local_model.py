@@ -101,7 +101,8 @@ class LocalModel:
 
     def _trial(self) -> int:
         clips, pictures, high, wide, new = TRIAL
-        blank = [np.zeros((high, wide, 3), np.uint8)] * (1 if self._kind in ONE_PICTURE else pictures)
+        shown = 1 if self._kind in ONE_PICTURE else pictures if self._inputs.sees else 0
+        blank = [np.zeros((high, wide, 3), np.uint8)] * shown
         ready = [self._inputs.prepare(Question(str(n), PROMPT, lambda: blank), blank) for n in range(clips)]
         self._generate(ready, Sampling(max_new_tokens=new))
         return clips * (ready[0].tokens + new)

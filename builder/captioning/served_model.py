@@ -94,7 +94,8 @@ class ServedModel:
         except ItemError as error:
             return error
         pictures = [self._picture(image) for image in images]
-        content = [*pictures, {"type": "text", "text": question.prompt}]
+        # some servers of models that only read know no content of parts
+        content = [*pictures, {"type": "text", "text": question.prompt}] if pictures else question.prompt
         messages = [{"role": "user", "content": content}]
         try:
             said = self._ask({"model": self.model, "messages": messages, **chosen(sampling)}, sampling)

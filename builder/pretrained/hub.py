@@ -33,10 +33,11 @@ def local_folder(model: str) -> Path | None:
     return Path(model).expanduser() if model.startswith(("/", ".", "~")) else None
 
 
-def folder_revision(folder: Path) -> str:
+def folder_revision(folder: Path, needs: str = "config.json") -> str:
     """Changes when a file of the model changes in name, size or content (large ones: in their first or last MiB)."""
-    if not (folder / "config.json").is_file():
-        raise RunError(f"{folder} holds no model: there is no config.json in it; `model` is such a folder or a Hub id")
+    if not (folder / needs).is_file():
+        what = "model" if needs == "config.json" else "tokenizer"
+        raise RunError(f"{folder} holds no {what}: there is no {needs} in it; `{what}` is such a folder or a Hub id")
     files = sorted(path for path in folder.iterdir() if path.suffix in SUFFIXES and path.is_file())
     digest = hashlib.sha256()
     for path in files:

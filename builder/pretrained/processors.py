@@ -5,16 +5,28 @@ from importlib.util import find_spec
 from typing import Any, cast
 
 
+class TextOnly:
+    """A tokenizer where a processor is wanted: of models that read and see nothing."""
+
+    def __init__(self, tokenizer: Any) -> None:
+        self.tokenizer, self.chat_template = tokenizer, tokenizer.chat_template
+
+    def __call__(self, text: list[str], **told: Any) -> Any:
+        return self.tokenizer(text, **told)
+
+
 def load_processor(name: str, where: Mapping[str, Any]) -> Any:
-    """The processor of a Hub id or folder. Where only its video processor is missing (it needs torchvision), without.
+    """The processor of a Hub id or folder, of a model without sight its tokenizer. Where only its video processor is
+    missing (it needs torchvision), without.
 
     Raises:
         OSError, ValueError, ImportError: as transformers does.
     """
-    from transformers import AutoProcessor
+    from transformers import AutoProcessor, PreTrainedTokenizerBase
 
     try:
-        return cast(Any, AutoProcessor).from_pretrained(name, **where)
+        found = cast(Any, AutoProcessor).from_pretrained(name, **where)
+        return TextOnly(found) if isinstance(found, PreTrainedTokenizerBase) else found
     except (ValueError, ImportError) as error:
         if find_spec("torchvision") or "torchvision" not in str(error).lower():
             raise

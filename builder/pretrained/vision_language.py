@@ -1,4 +1,4 @@
-"""Loads models that look at pictures and write text, with their processors, onto one device or several."""
+"""Loads models that write, most of them about pictures, with their processors, onto one device or several."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -96,7 +96,7 @@ def load_network(wanted: Wanted, device: str, how: Mapping[str, Any]) -> Any:
     name = str(folder or wanted.model)
     if folder:
         refuse_pickles(folder)
-    called = remote_code.registered(wanted.model, wanted.revision) if wanted.trusted else remote_code.AUTO[0]
+    called = remote_code.registered(wanted.model, wanted.revision) if wanted.trusted else class_of(name, how)
     make = getattr(transformers, called).from_pretrained
     if flash_attention(device, how["dtype"]):
         try:
@@ -104,6 +104,20 @@ def load_network(wanted: Wanted, device: str, how: Mapping[str, Any]) -> Any:
         except (ValueError, ImportError):
             pass  # not every model has it
     return make(name, **how, use_safetensors=True)  # PyTorch's own attention (SDPA) where the model has it
+
+
+def class_of(name: str, how: Mapping[str, Any]) -> str:
+    """The class that a model is loaded as: one for its type that only reads, else one that sees."""
+    from transformers import AutoConfig
+    from transformers.models.auto import modeling_auto
+
+    known = cast(Any, modeling_auto)
+    where = {key: how[key] for key in ("trust_remote_code", "revision") if key in how}
+    kind = cast(Any, AutoConfig).from_pretrained(name, **where).model_type
+    sees = kind in known.MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
+    reads = kind in known.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+    seeing, reading, _ = remote_code.AUTO
+    return reading if reads and not sees else seeing
 
 
 def flash_attention(device: str, dtype: Any) -> bool:

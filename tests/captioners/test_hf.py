@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from builder.captioners.hf import Transformers
-from builder.errors import RunError
+from builder.errors import ConfigError, RunError
 from builder.records import Caption, Failure
 from builder.stage import Item
 from models import AS_SAID, ASSETS, cached, smollm_wheel
@@ -148,6 +148,7 @@ def test_how_it_runs_is_no_part_of_the_fingerprint(tiny: Path) -> None:
         "at_once": 2,
         "readers": 1,
         "device_map": "auto",
+        "gpus": 2,
         "max_memory": ("0=9GB",),
     }
     assert dataclasses.replace(one, **how).fingerprint() == one.fingerprint()
@@ -188,3 +189,12 @@ def test_real_language(clips: list[Sample]) -> None:
     english = {"the", "a", "is", "of", "and", "in", "to", "with"}
     assert all(english & set(caption.text.lower().split()) for caption in alone)
     assert all(caption.tokens <= 24 for caption in alone)
+
+
+def test_a_spread_model_gets_as_many_gpus_as_it_says(tiny: Path) -> None:
+    assert asking(model=str(tiny)).needs.gpus == 1
+    spread = asking(model=str(tiny), device_map="auto", gpus=2)
+    spread.check()
+    assert spread.needs.gpus == 2
+    with pytest.raises(ConfigError, match='set device_map = "auto"'):
+        asking(model=str(tiny), gpus=2).check()

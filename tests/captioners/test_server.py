@@ -47,6 +47,12 @@ def test_an_answer_tells_whether_it_ended_and_what_it_took(server: Talking, cont
     assert found == [Said("Cut", False, 100, 16), Said("No reason", False, 100, 16), Said("No reason", True, 100, 5)]
 
 
+def test_a_question_without_pictures_is_a_plain_text(server: Talking, context: Context) -> None:
+    [said] = asked(captioner(server), context, Question("a", "Shorten this.", list))
+    assert isinstance(said, Said)
+    assert server.chats[0]["messages"] == [{"role": "user", "content": "Shorten this."}]
+
+
 def test_sampling_is_passed_on(server: Talking, context: Context) -> None:
     asked(captioner(server), context, sampling=Sampling(5, 0.7, 0.9, 1.1, 3))
     wanted = {"max_tokens": 5, "temperature": 0.7, "top_p": 0.9, "seed": 3, "repetition_penalty": 1.1}

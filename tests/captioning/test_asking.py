@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from builder import frames
 from builder.captioning.asking import hash_of
 from builder.captioning.language import available
 from builder.errors import RunError
@@ -119,6 +120,26 @@ def test_a_failure_quotes_no_control_characters(clips: list[Sample]) -> None:
     [failure] = answers(scripted("As an AI\x1b[2J\x00 I cannot" + "x" * 1_000_000), clips[:1])
     assert isinstance(failure, Failure)
     assert failure.message.isprintable() and len(failure.message) < 300
+
+
+def test_what_is_opened_for_a_question_is_not_opened_again_for_its_row(
+    clips: list[Sample], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[str] = []
+    really = frames.open_strip
+    monkeypatch.setattr(frames, "open_strip", lambda storage, name: opened.append(name) or really(storage, name))
+
+    class Looking(Script):
+        def say(self, questions: Any, sampling: Any) -> Any:
+            assert all(question.frames() for question in questions)
+            return super().say(questions, sampling)
+
+    captioner = scripted(frames_per_clip=2)
+    with captioner.opened(clips[0].context):
+        vars(captioner)["_engine"] = Looking([GOOD])
+        found = captioner.batch([clip.judged() for clip in clips])
+    assert [len(caption.frames_s) for [caption] in found] == [2, 2, 2]
+    assert opened == [clip.scan.strip for clip in clips]
 
 
 # -- prompts

@@ -23,6 +23,7 @@ use = ["motion"]
 keep = []
 [caption.dense]
 """
+REWRITING = ("merge", "shorten")
 NAMES = ("internvl", "llava-1.6-34b", "open-sora-plan-1.3", "qwen2.5-vl-7b", "qwen3-vl", "sharegpt4v-7b", "smolvlm2")
 Dense = Callable[..., Asking]
 
@@ -40,7 +41,7 @@ def dense(tmp_path: Path) -> Dense:
 
 
 def test_there_are_those_that_were_asked_for() -> None:
-    assert tuple(presets.names()) == NAMES
+    assert tuple(presets.names()) == tuple(sorted(NAMES + REWRITING))
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -53,6 +54,21 @@ def test_a_preset_is_whole_and_fills_a_section(name: str, dense: Dense) -> None:
     assert {key: getattr(found, key) for key in given} == given
     assert given.keys() >= {"model", "prompt", "frames_per_clip", "max_new_tokens", "temperature"}
     assert slots.slots(found.prompt) == ()
+
+
+@pytest.mark.parametrize("name", REWRITING)
+def test_a_preset_of_what_others_said_is_whole(name: str, dense: Dense) -> None:
+    found = dense(
+        f'preset = "{name}"', 'of = ["describe", "third"]', "[caption.describe]", "[caption.third]\nengine='describe'"
+    )
+    assert (found.frames_per_clip, found.most_tokens, found.joins[2:]) == (
+        0,
+        300,
+        ("caption.describe", "caption.third"),
+    )
+    assert found.tokenizer and slots.slots(found.prompt) == ("captions",)
+    with pytest.raises(ConfigError, match=r"line 12: .*which may be: none yet"):
+        dense(f'preset = "{name}"')
 
 
 def test_the_section_wins_over_its_preset(dense: Dense) -> None:

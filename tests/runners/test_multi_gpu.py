@@ -1,10 +1,13 @@
 """Which GPUs a run uses, and how they are dealt out. There is none here: their number is made up."""
 
 import os
+from pathlib import Path
 
 import pytest
 
+from builder.board import Board
 from builder.errors import ConfigError
+from builder.execute import open_run
 from builder.runners import multi_gpu
 from builder.runners.multi_gpu import VISIBLE, claim, on_gpus
 
@@ -82,3 +85,20 @@ def test_each_rank_sees_its_own_devices(
         found.append(os.environ[VISIBLE])
     monkeypatch.delenv(VISIBLE)
     assert found == seen
+
+
+def test_ranks_of_a_spread_model_share_out_the_devices(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Six GPUs (made up), two for each copy of the model: the third rank gets the last two."""
+    source = 'name = "one"\n[[source]]\nkind = "folder"\nname = "mine"\npath = "."\n[filter]\nkeep = []\n'
+    lines = '[caption.large]\nengine = "transformers"\nmodel = "/none"\ngpus = 2\n'
+    (tmp_path / "build.toml").write_text(source + lines)
+    with pytest.raises(ConfigError, match=r"\[caption.large\] gpus: .*device_map"):
+        open_run(tmp_path)
+    (tmp_path / "build.toml").write_text(source + lines + 'device_map = "auto"\n')
+    jobs = {job.target.name: job for job in open_run(tmp_path).jobs()}
+    board = Board([], set())
+    board.jobs, board.wanted = jobs, {"caption.large"}
+    assert board.gpus() == 2
+    monkeypatch.setattr(multi_gpu, "partial_state", lambda: type("State", (), {"device": "cuda:0"}))
+    assert claim(2, 6, board.gpus()) == "cuda:0"
+    assert os.environ.pop(VISIBLE) == "4,5"
