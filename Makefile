@@ -16,6 +16,7 @@ TORCH_INDEX ?=
 VENV := .venv
 BIN := $(VENV)/bin
 ASSETS := $(VENV)/assets
+JOBS ?= 2  # test files run side by side: make test JOBS=0 for one after the other
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 TORCH := $(shell sed -n 's/^torch==/torch==/p' constraints.txt)
 # The last OpenCV written is the one imported; pyproject.toml says why it must be this one.
@@ -33,7 +34,7 @@ demo: $(VENV)/.installed $(ASSETS)/.footage ## the main job on real footage, int
 	@$(BIN)/python examples/demo/demo.py
 
 test: $(VENV)/.installed $(ASSETS)/.footage $(ASSETS)/.models ## all tests but the long ones
-	@$(BIN)/python -m pytest -q
+	@$(BIN)/python -m pytest -q -n $(JOBS) --dist loadfile
 
 lint: $(VENV)/.installed ## ruff
 	@$(BIN)/ruff check .

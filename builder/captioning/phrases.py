@@ -7,7 +7,7 @@ from pathlib import Path
 
 FILE = Path(__file__).with_name("phrases.toml")
 _LISTS: Mapping[str, Mapping[str, list[str]]] = tomllib.loads(FILE.read_text(encoding="utf-8"))
-OPENINGS = sorted({p.strip() for group in _LISTS["openings"].values() for p in group}, key=len, reverse=True)
+OPENINGS = sorted({p.strip() for group in _LISTS["openings"].values() for p in group}, key=lambda p: (-len(p), p))
 # The longest first, so that none hides a longer one. Each ends where its last word does, and not inside `video's`.
 OPENING = re.compile("|".join(rf"{re.escape(phrase)}(?=[\s,:;]|\Z|(?<=\W))" for phrase in OPENINGS), re.I)
 UNSPACED = ("zh", "ja", "ko")  # a word may go on after what ends a phrase

@@ -56,7 +56,7 @@ def write(folder: Path, name: str, rows: list[dict[str, Any]]) -> Path:
     else:
         text = "\n".join(json.dumps(row) for row in rows)
     data = text.encode("utf-8-sig" if kind == "csv" else "utf-8")
-    path.write_bytes(gzip.compress(data) if name.endswith(".gz") else data)
+    path.write_bytes(gzip.compress(data, mtime=0) if name.endswith(".gz") else data)
     return path
 
 
