@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import Annotated, NoReturn
 
-from builder.endings import bug, debugging, fail, leave
+from builder.endings import bug, debugging, fail, leave, unwritable
 from builder.errors import ConfigError, OsdError
 
 try:
@@ -163,7 +163,7 @@ def caption(
     sets: SetOpt = None,
     gpus: GpusOpt = "",
     show: Annotated[bool, typer.Option("--show", help="Print captions of a few clips; keep nothing.")] = False,
-    clips: Annotated[int, typer.Option(min=1, help="How many, with --show.")] = 4,
+    clips: Annotated[int | None, typer.Option(min=1, help="How many to show; else 4.")] = None,
     preview: Annotated[Path | None, typer.Option(metavar="PNG", help="Draw them, with their frames.")] = None,
     estimate: Annotated[bool, typer.Option("--estimate", help="Measure some batches; how long is the rest?")] = False,
     captioner: Annotated[str, typer.Option(help="Of these two: this one only; else all there are.")] = "",
@@ -175,12 +175,12 @@ def caption(
 
     sets = [*(sets or ()), *on_gpus(gpus)]
     video = run.is_file() and run.suffix != ".toml"
-    if show or estimate or preview or captioner or preset or model or video:
+    if show or clips or estimate or preview or captioner or preset or model or video:
         from builder.captions import Choice
         from builder.trial import try_out
 
         choice = Choice(captioner, preset, model, tuple(sets))
-        raise typer.Exit(try_out(run, choice, clips, preview, estimate))
+        raise typer.Exit(try_out(run, choice, clips or 4, preview, estimate))
     steps(run, ("caption",), sets)
 
 
@@ -257,7 +257,7 @@ def main() -> None:
     except Exception as error:
         if debugging.on:
             raise
-        fail(bug(error), 1)
+        fail(unwritable(error) or bug(error), 1)
 
 
 if __name__ == "__main__":

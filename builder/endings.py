@@ -1,5 +1,6 @@
 """How a command ends: 0 done, 1 stopped, 2 wrong configuration, 3 done but some items failed, 130 Ctrl-C."""
 
+import errno
 import os
 import sys
 from dataclasses import dataclass
@@ -25,6 +26,13 @@ def bug(error: Exception) -> str:
         f"a fault of osd-build itself{f' ({where})' if where else ''}: {said}. Everything finished is kept. "
         f"Please report it with what this shows: osd-build --debug {again}"
     )
+
+
+def unwritable(error: Exception) -> str:
+    """What to tell where a folder cannot be written, which is no fault of ours; empty for anything else."""
+    if not isinstance(error, OSError) or error.errno not in (errno.EROFS, errno.EACCES, errno.EPERM):
+        return ""
+    return f"cannot write {error.filename or 'here'}: {error.strerror}; let this user write there, or move the run"
 
 
 def fail(message: str, code: int) -> NoReturn:

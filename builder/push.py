@@ -90,6 +90,8 @@ def publish(publication: Publication, remote: Repository, pull: bool) -> tuple[s
     else:
         head = send(publication, remote, head, change)
         said = f"published {summary(publication)}: {remote.url}/commit/{head}"
+        if LINKS_NAME in change.removed:
+            said = f"{said}; the links that were there are gone: to have them back, push with --links"
     if remote.branch != MAIN:
         remote.offer()
         said = f"{said}; to be merged at {remote.page}" if change else said

@@ -46,7 +46,8 @@ def entries_of(text: str) -> list[str]:
     if SHA256.fullmatch(text.lower()):
         return [f"sha256:{text.lower()}"]
     if text.lower().startswith("author:"):
-        return [f"author:{folded(text.partition(':')[2])}"]
+        name = folded(text.partition(":")[2])
+        return [f"author:{name}"] if name else []  # else it would name everything of which no author is known
     if "://" in text:
         try:
             url = normalised(text)
@@ -141,4 +142,5 @@ class Takedown:
         urls = (row.url, row.page_url, row.author_url)
         named = [e for url in urls if "://" in url for e in entries_of(url)]
         site = row.site or row.source
-        return [*named, f"{site}:{row.site_id}".lower(), f"author:{folded(row.author)}", f"sha256:{row.listed_sha256}"]
+        author = [f"author:{name}"] if (name := folded(row.author)) else []
+        return [*named, *author, f"{site}:{row.site_id}".lower(), f"sha256:{row.listed_sha256}"]

@@ -12,7 +12,7 @@ from pathlib import Path
 import polars as pl
 
 from builder import removed, takedown
-from builder.errors import ConfigError
+from builder.errors import ConfigError, RunError
 from builder.execute import finish, open_run, receipts, report, to_fetch
 from builder.pipeline import Run
 from builder.progress import Progress, show_funnel
@@ -54,6 +54,11 @@ def withdraw(folder: Path, named: Named) -> Iterator[str]:
     gone = videos(run)
     remember(run, gone)
     rebuild(run)
+    if not named_here(run, lines):
+        raise RunError(
+            f"nothing in {folder} is what was named ({'; '.join(lines)}); it is on the list, and kept out from now on. "
+            "If it should have been here, look at how it is written"
+        )
     yield f"{len(gone)} of this run's videos are taken down; none of their clips is in {run.storage.path(DATASET)}"
 
 
@@ -100,6 +105,16 @@ def videos(run: Run) -> set[str]:
     return hashes | {row.source_sha256 for row in known if f"sha256:{row.source_sha256}" in listed.entries}
 
 
+def named_here(run: Run, lines: Sequence[str]) -> bool:
+    """Whether any of these lines names a video that the run has, or had."""
+    listed = takedown.Takedown([entry for line in lines for entry in takedown.entries_of(line)])
+    known = removed.read(run.storage.path(f"{DATASET}/{removed.NAME}"))
+    fetched = Table(run.storage, "fetch", Fetched).columns("sha256")
+    hashes = {row.source_sha256 for row in known} | {sha256 for (sha256,) in fetched}
+    found = any(listed.names(row) for row in Table(run.storage, "find", Found).rows())
+    return found or any(f"sha256:{sha256}" in listed.entries for sha256 in hashes)
+
+
 def remember(run: Run, gone: set[str]) -> None:
     """Write their hashes, and those of their clips, into removed.parquet, before the tables forget them."""
     folder = run.storage.path(DATASET)
@@ -130,9 +145,10 @@ def rebuild(run: Run) -> None:
     report(counts, run)
     if any(count.kept for count in counts if count.table == "pack"):
         finish(run, counts)
-    else:  # what lists the clips must not outlive them
-        for name in (MANIFEST_NAME, CARD_NAME, INDEX_NAME):
-            run.storage.remove(f"{DATASET}/{name}")
+    else:  # nothing of it may stay
+        shards = [name for folder in ("data", "links") for name in run.storage.walk(f"{DATASET}/{folder}")]
+        for name in (*shards, *(f"{DATASET}/{name}" for name in (MANIFEST_NAME, CARD_NAME, INDEX_NAME))):
+            run.storage.remove(name)
 
 
 def is_empty(folder: Path) -> bool:

@@ -38,6 +38,8 @@ def verify(folder: Path, *, card: bool = True) -> list[Problem]:
     """Everything that is wrong; empty means intact. `card=False` while the card is not written yet."""
     try:
         manifest = read_manifest(folder)
+    except FileNotFoundError:
+        return [Problem(MANIFEST_NAME, "is missing: this is no finished dataset")]
     except (OSError, ValueError) as error:
         return [Problem(MANIFEST_NAME, str(error))]
     listed = {entry.path for entry in manifest.shards}

@@ -1,7 +1,10 @@
 """What a user sees of a fault of osd-build itself."""
 
+import errno
 import subprocess
 import sys
+
+from builder.endings import unwritable
 
 FAULT = """
 import sys
@@ -36,3 +39,9 @@ def test_debug_shows_the_traceback() -> None:
     done = broken("--debug", "stats", "runs/mine")
     assert done.returncode == 1
     assert "Traceback" in done.stderr and "in broken" in done.stderr
+
+
+def test_a_folder_that_cannot_be_written_is_no_fault() -> None:
+    said = unwritable(OSError(errno.EROFS, "Read-only file system", "/mnt/run/x"))
+    assert said.startswith("cannot write /mnt/run/x: Read-only file system; ")
+    assert unwritable(OSError(errno.ENOENT, "No such file", "/x")) == unwritable(ValueError("x")) == ""

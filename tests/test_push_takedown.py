@@ -120,6 +120,14 @@ def test_a_takedown_reaches_the_hub_and_its_history(pushed: Published) -> None:
     assert len(pushed.author.repository.commits) == commits
 
 
+def test_what_names_nothing_here_is_listed_and_said(pushed: Published) -> None:
+    before = len(pushed.author.repository.commits)
+    done = pushed.takedown("--id", "nothing:here", "--repo", REPO)
+    assert done.code == 1
+    assert "is what was named (nothing:here); it is on the list" in done.err
+    assert len(pushed.author.repository.commits) == before
+
+
 def test_a_shard_that_others_share_is_issued_anew(pushed: Published) -> None:
     old, new = (f"data/a2/r000{n}/a2-train-000000.tar" for n in (1, 2))
     before = pushed.author.published
@@ -219,6 +227,7 @@ print(list(purge("LanguageBind/Open-Sora-Plan", lambda question: print(question)
         (("--id", "nothing-like-it"), "has no clip or video 'nothing-like-it'"),
         (("--sha256", "12"), "cannot be listed"),
         (("--author", "A1 #2"), "cannot be listed"),
+        (("--author", " "), "cannot be listed"),
         (("--author", "A1\nA2"), "cannot be listed"),
         (("--url", "ftp://x"), "cannot be listed"),
         (("--author", "A1", "--purge", "--yes"), "--purge goes with --repo"),

@@ -39,7 +39,9 @@ def slots(prompt: str) -> tuple[str, ...]:
     """
     found: dict[str, None] = {}
     for match in SLOT.finditer(prompt):
-        if match[0] in "{}":
+        if match[0] == "{}":
+            raise ConfigError("{} in the prompt names no slot; write {{}} for the braces themselves")
+        if match[0] in ("{", "}"):
             raise ConfigError(f"a lone {match[0]} in the prompt; write {match[0] * 2} for the character itself")
         if match[1] is not None:
             found[match[1].strip()] = None

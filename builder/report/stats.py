@@ -18,6 +18,7 @@ import polars as pl
 from builder.errors import RunError
 from builder.figures import one_line
 from builder.report.tables import MICROSECONDS, Tables, microseconds, read_tables
+from shards.manifest import INDEX_NAME
 
 QUANTILES = {"least": 0.0, "5%": 0.05, "25%": 0.25, "median": 0.5, "75%": 0.75, "95%": 0.95, "most": 1.0}
 LISTED_PERCENT = 1  # bars with a smaller share are only counted
@@ -115,7 +116,12 @@ def stats(path: Path, max_words: int = MAX_WORDS) -> Stats:
     Raises:
         RunError: it is neither, or nothing has been scanned.
     """
-    found = stats_of(read_tables(path), path, max_words)
+    try:
+        found = stats_of(read_tables(path), path, max_words)
+    except (ValueError, pl.exceptions.PolarsError) as error:
+        if not (path / INDEX_NAME).is_file():
+            raise
+        raise RunError(f"{path} is damaged ({one_line(str(error))}); see osd-build verify {path}") from error
     if not found.sources:
         raise RunError(f"nothing has been scanned in {path} yet; run: osd-build split {path}")
     return found

@@ -66,7 +66,7 @@ class LocalRunner:
                 self._submit(board)
                 watch(board)
                 if not self._under_way():
-                    raise RunError("the run cannot go on: no unit is ready; an earlier step has not been run")
+                    raise RunError(f"the run cannot go on: {self._missing(wanted)}")
                 for receipt in self._collect():
                     board.account(receipt)
                     yield receipt
@@ -74,6 +74,13 @@ class LocalRunner:
             self._close()
         watch(board)
         board.close()
+
+    def _missing(self, wanted: set[str]) -> str:
+        """The first step that has not been run."""
+        made = {job.target.name for job in self.run.jobs() if job.target.parts()}
+        verbs = [verb for verb, stage in self.run.stages if stage.table not in made | wanted]
+        root = self.run.root
+        return f"nothing has been made for it yet; run first: osd-build {verbs[0] if verbs else 'run'} {root}"
 
     def _listen(self) -> None:
         with suppress(EOFError, OSError):

@@ -119,6 +119,7 @@ def test_a_prompt_file_is_its_text(tmp_path: Path, dense: Dense) -> None:
         (['preset = "qwen3-vl"', 'prompt = "{motion.__class__}"'], ["no slot {motion.__class__}"]),
         (['preset = "qwen3-vl"', 'prompt = "{text}"'], ["no slot {text}"]),  # that scorer is off here
         (['preset = "qwen3-vl"', 'prompt = "a } b"'], [" line 13: ", "a lone } in the prompt; write }}"]),
+        (['preset = "qwen3-vl"', 'prompt = "a {} b"'], [" line 13: ", "names no slot; write {{}}"]),
         (['preset = "slotted.toml"'], [" line 12: ", "no slot {nothing}"]),
     ],
 )

@@ -269,3 +269,11 @@ def test_captions_that_say_the_same_of_different_clips_are_counted(tmp_path: Pat
     assert (one.alike, one.most_alike, one.commonest) == (4 / 8, 2, "The sea is calm, 9 s.")
     assert (two.alike, two.most_alike, two.commonest) == (0.0, 0, "")
     assert "one: 2 clips say “The sea is calm, 9 s.”" in render(stats(tmp_path))
+
+
+@pytest.mark.parametrize("name", ["manifest.json", "index.parquet"])
+def test_a_damaged_dataset_is_named_and_no_fault(tmp_path: Path, name: str) -> None:
+    folder = write_small_dataset(tmp_path / "dataset").folder
+    (folder / name).write_bytes((folder / name).read_bytes()[:40])
+    with pytest.raises(RunError, match=r"dataset is damaged .*; see osd-build verify "):
+        stats(folder)

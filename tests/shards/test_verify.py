@@ -86,7 +86,7 @@ def test_missing_manifest_index_and_card(dataset: SmallDataset) -> None:
     (dataset.folder / "index.parquet").unlink()
     assert {problem.path for problem in verify(dataset.folder)} == {"README.md", "index.parquet"}
     (dataset.folder / "manifest.json").unlink()
-    assert "No such file" in found(dataset, "manifest.json")
+    assert "no finished dataset" in found(dataset, "manifest.json")
 
 
 @pytest.mark.parametrize(
