@@ -1,6 +1,7 @@
 """osd-build: the command line. Each command parses, calls one function, and prints."""
 
 import os
+import shlex
 import signal
 import sys
 from pathlib import Path
@@ -86,7 +87,7 @@ def init(
     """Make a run folder with a commented build.toml."""
     from builder.template import write_template
 
-    typer.echo(f"wrote {write_template(run, folder, license)}; next: osd-build run {run}")
+    typer.echo(f"wrote {write_template(run, folder, license)}; next: osd-build run {shlex.quote(str(run))}")
 
 
 @app.command()

@@ -5,7 +5,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from builder import config
+from builder import config, releases
 from builder.captioning import presets
 from builder.captioning.asking import Asking
 from builder.errors import ConfigError, RunError
@@ -13,7 +13,7 @@ from builder.figures import one_line
 from builder.pipeline import Run, check_conditions
 from builder.progress import Progress, show_funnel
 from builder.receipts import Receipt
-from builder.records import Clip, Fetched, Found, Scanned, Shots
+from builder.records import Clip, Fetched, Found, Planned, Scanned, Shots
 from builder.report.funnel import Count, funnel
 from builder.retry import forget_downloads, forget_lost
 from builder.stages.split import Split
@@ -70,7 +70,11 @@ def execute(
         return OK
     counts = funnel(run, wanted)
     show_funnel(counts)
-    notes = [*(liberties(run) if "crawl" in verbs else ()), *(of_split(run) if "split" in verbs else ())]
+    notes = [
+        *(liberties(run) if "crawl" in verbs else ()),
+        *(of_split(run) if "split" in verbs else ()),
+        *(standing(run) if "pack" in verbs else ()),
+    ]
     for note in notes:
         print(note, file=sys.stderr)  # noqa: T201
     code = report(counts, run)
@@ -118,6 +122,16 @@ def liberties(run: Run) -> Iterator[str]:
         yield "note: web.allow_private_hosts is on; lists could reach hosts of your own network"
     if not run.web.robots:
         yield "note: web.robots is off; robots.txt and X-Robots-Tag were not looked at"
+
+
+def standing(run: Run) -> Iterator[str]:
+    """Which shards no setting changes any more."""
+    if closed := releases.releases(run.storage):
+        planned = {shard for (shard,) in Table(run.storage, "plan", Planned).columns("shard")}
+        stand = planned & {entry.path for entry in closed[-1].shards}
+        if stand:
+            text = f"{len(stand)} of {len(planned)} shards stand as they were published ({closed[-1].name})"
+            yield f"note: {text}; --shards and [plan] are for the others"
 
 
 def of_split(run: Run) -> Iterator[str]:

@@ -11,7 +11,7 @@ import pytest
 
 from builder import releases
 from builder.errors import RunError
-from builder.execute import open_run
+from builder.execute import open_run, standing
 from builder.pipeline import Run
 from builder.records import Packed, Planned, Verdict
 from builder.stage import Context, Item
@@ -254,3 +254,14 @@ def test_shards_that_were_published_are_neither_packed_nor_written_again(tmp_pat
 
 def shards(run: Path) -> dict[str, tuple[str, int]]:
     return digests(run / "dataset" / "data")
+
+
+def test_what_no_setting_changes_any_more_is_told(author: Author) -> None:
+    run = cast(Run, SimpleNamespace(storage=author.storage))
+    author.planned([clip(n) for n in range(20)])
+    assert list(standing(run)) == []
+    author.publish()
+    shards = len({row.shard for row in author.plan})
+    assert list(standing(run)) == [
+        f"note: {shards} of {shards} shards stand as they were published (r0001); --shards and [plan] are for the others"
+    ]
