@@ -262,6 +262,5 @@ def test_what_no_setting_changes_any_more_is_told(author: Author) -> None:
     assert list(standing(run)) == []
     author.publish()
     shards = len({row.shard for row in author.plan})
-    assert list(standing(run)) == [
-        f"note: {shards} of {shards} shards stand as they were published (r0001); --shards and [plan] are for the others"
-    ]
+    [note] = standing(run)
+    assert note.startswith(f"note: {shards} of {shards} shards stand as they were published (r0001); ")
