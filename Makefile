@@ -16,7 +16,7 @@ TORCH_INDEX ?=
 VENV := .venv
 BIN := $(VENV)/bin
 ASSETS := $(VENV)/assets
-JOBS ?= 2  # test files run side by side: make test JOBS=0 for one after the other
+JOBS ?= 0  # test files side by side: make test JOBS=2
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 TORCH := $(shell sed -n 's/^torch==/torch==/p' constraints.txt)
 # The last OpenCV written is the one imported; pyproject.toml says why it must be this one.

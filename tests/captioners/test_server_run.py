@@ -64,6 +64,7 @@ def killed(run: Path, server: Talking, answers: int) -> None:
     process.wait()
 
 
+@pytest.mark.torture
 @pytest.mark.timeout(300)
 def test_what_is_paid_for_is_kept(tmp_path: Path) -> None:
     with Talking("toy") as server:
