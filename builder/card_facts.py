@@ -17,7 +17,6 @@ from builder.stages.caption import Captioner
 from builder.stages.dedupe import Dedupe
 from builder.stages.detect import Detector
 from builder.stages.judge import Judge
-from builder.stages.rank import Rank
 from builder.table import Table
 
 RULE_BASED = frozenset(["describe"])  # models that are none
@@ -38,12 +37,11 @@ def card_facts(run: Run, captioners: Sequence[str]) -> CardFacts:
     section = run.config.section("card")
     name = str(run.config.values.get("name") or run.root.name)
     facts = [captioner_facts(run, captioner) for captioner in captioners]
-    told = {stage.table for _, stage in run.stages if not isinstance(stage, Rank)}  # no clip goes through a rank
     return CardFacts(
         pretty_name=str(section.get("title", name)),
         repo_id=str(section.get("repo", f"OWNER/{name}")),
         captions_are=captions_are(facts),
-        funnel=[FunnelStep(c.table, c.inputs, c.kept, c.filtered, c.failed) for c in funnel(run, told)],
+        funnel=[FunnelStep(c.table, c.inputs, c.kept, c.filtered, c.failed) for c in funnel(run)],
         filters=[text for _, stage in run.stages if isinstance(stage, Judge) for text in stage.written],
         captioners=facts,
         settings=[StageFacts(stage.table, found) for _, stage in run.stages if (found := settings_of(stage))],

@@ -160,6 +160,16 @@ def sync(path: Path) -> None:
 
 
 @contextlib.contextmanager
+def memory_file() -> Iterator[tuple[Path, int]]:
+    """A file in memory: a name under which other processes of this user can open it, and its descriptor."""
+    memory = os.memfd_create("clip")
+    try:
+        yield Path(f"/proc/{os.getpid()}/fd/{memory}"), memory
+    finally:
+        os.close(memory)
+
+
+@contextlib.contextmanager
 def telling_of_full_disk(path: Path) -> Iterator[None]:
     """Turn "no space left" into an error that says what to do.
 

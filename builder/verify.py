@@ -12,6 +12,7 @@ from pathlib import Path
 from builder.errors import ConfigError, ItemError
 from builder.media.guard import Guard
 from builder.published import dataset_folder, is_published
+from builder.storage import memory_file
 from shards.index import Row, read_rows
 from shards.manifest import INDEX_NAME, read_manifest
 from shards.manifest import NAME as MANIFEST_NAME
@@ -102,13 +103,10 @@ def decoding_problem(guard: Guard, folder: Path, row: Row) -> Iterator[Problem]:
 
 @contextmanager
 def in_memory(path: Path, offset: int, size_bytes: int) -> Iterator[Path]:
-    """A part of a file under a name of its own, which another process of this user can open."""
-    memory = os.memfd_create("clip")
-    try:
+    """A part of a file under a name of its own."""
+    with memory_file() as (copy, memory):
         with path.open("rb") as file:
             left = size_bytes
             while left and (sent := os.sendfile(memory, file.fileno(), offset + size_bytes - left, left)):
                 left -= sent
-        yield Path(f"/proc/{os.getpid()}/fd/{memory}")
-    finally:
-        os.close(memory)
+        yield copy

@@ -57,7 +57,7 @@ def examine(folder: Path, expected: Expected) -> Found:
     """Reads the whole file once. A break in the structure ends the list of samples, a bad sample does not."""
     found = Found()
     with open_binary(folder / expected.path) as file:
-        stream = _Hashing(file)
+        stream = Hashing(file)
         try:
             with tarfile.open(fileobj=cast(IO[bytes], stream), mode="r|") as tar:
                 _read_samples(tar, expected, found)
@@ -69,7 +69,7 @@ def examine(folder: Path, expected: Expected) -> Found:
     return found
 
 
-class _Hashing:
+class Hashing:
     """A stream without seeking, so that one pass over the file serves its checksum and its members."""
 
     def __init__(self, file: BinaryIO) -> None:

@@ -1,21 +1,19 @@
 """Read the links of a dataset, distrustfully: a tar of them may come from anywhere, and says what will be cut."""
 
-import hashlib
 import json
 import tarfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, BinaryIO, cast
+from typing import IO, Any, cast
 
 from open_sora_dataset import member_names, score_fields
+from shards.examine import CHUNK, TEXT_LIMIT, Hashing
 from shards.links import NAME as LINKS_NAME
 from shards.links import Links
 from shards.manifest import Manifest, ShardEntry
 from shards.write import NAME, checked_metadata
 
-TEXT_LIMIT = 1 << 20  # bytes; a member is a few kB
-CHUNK = 1 << 20
 HASH = "mp4_sha256"
 
 
@@ -76,19 +74,6 @@ def check_links(folder: Path, manifest: Manifest) -> Iterator[tuple[str, str]]:
             yield entry.path, f"is listed in {LINKS_NAME} but missing"
         except (OSError, ValueError, tarfile.TarError, EOFError) as error:
             yield entry.path, str(error)
-
-
-class Hashing:
-    """A stream without seeking, so that one pass serves its checksum and its members."""
-
-    def __init__(self, file: BinaryIO) -> None:
-        self.file, self.sha256, self.size_bytes = file, hashlib.sha256(), 0
-
-    def read(self, size: int) -> bytes:
-        data = self.file.read(size)
-        self.sha256.update(data)
-        self.size_bytes += len(data)
-        return data
 
 
 def _text(tar: tarfile.TarFile, info: tarfile.TarInfo | None, key: str, name: str) -> str:

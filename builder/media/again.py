@@ -1,13 +1,12 @@
 """Cut a clip again of which only the numbers and times of its frames are known, not their timestamps in the file."""
 
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 
 from builder.errors import ItemError
-from builder.media.cut import CutFacts, CutSettings, PacketIndex, Span, cut, index
+from builder.media.cut import CutFacts, CutSettings, PacketIndex, Span, cut, indexed
 
 NEAR_S = 1e-4
 
@@ -27,8 +26,7 @@ def cut_again(source: Path, target: Path, frames: Frames, settings: CutSettings)
 
     Raises the ItemErrors of `cut`.
     """
-    seen = source.stat()
-    packets = _index_once(source, seen.st_size, seen.st_mtime_ns)
+    packets = indexed(source)
     span = _span(packets, frames)
     if span is None:
         return None
@@ -53,9 +51,3 @@ def _span(packets: PacketIndex, frames: Frames) -> Span | None:
     if abs(times_s[0] - frames.start_s) > NEAR_S or abs(times_s[1] - frames.end_s) > NEAR_S:
         return None
     return Span(start, end, frames.end - frames.start)
-
-
-@lru_cache(maxsize=1)
-def _index_once(source: Path, size_bytes: int, mtime_ns: int) -> PacketIndex:
-    """Clips of one source come in a row."""
-    return index(source)

@@ -92,13 +92,11 @@ class CutFacts:
 def cut(source: Path, target: Path, span: Span, settings: CutSettings, packets: PacketIndex | None = None) -> CutFacts:
     """Write the frames of `span` to `target`, in place (give a temporary name; removed when it fails).
 
-    `packets` is `index(source)`, for a caller that keeps it; the last one used is remembered anyway.
+    `packets` is `indexed(source)`, for a caller that keeps it; the last one used is remembered anyway.
     Raises the ItemErrors of `open_video`, `no_copy` when the mode is `copy` and nothing can be copied, and
     `cut_mismatch` when not even encoding yields what `scan` counted.
     """
-    if packets is None:
-        seen = source.stat()
-        packets = _index_once(source, seen.st_size, seen.st_mtime_ns)
+    packets = packets or indexed(source)
     try:
         if settings.mode == "encode":
             return _encoded(source, target, span, (settings, packets))
@@ -113,6 +111,12 @@ def cut(source: Path, target: Path, span: Span, settings: CutSettings, packets: 
         with suppress(PermissionError):  # memory, named by its descriptor, is its owner's
             target.unlink(missing_ok=True)
         raise
+
+
+def indexed(source: Path) -> PacketIndex:
+    """Its packets; those of the last one asked for are remembered, and it is kept open."""
+    seen = source.stat()
+    return _index_once(source, seen.st_size, seen.st_mtime_ns)
 
 
 @lru_cache(maxsize=1)

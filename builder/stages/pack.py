@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import os
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -20,6 +19,7 @@ from builder.records import Clip, Failure, Packed, Planned, Record, Scanned, Sou
 from builder.samples import Corrected, is_sound, sample_of
 from builder.stage import Item, Stage, execution, settings
 from builder.stages.fetch import open_media, shown_path, telling_of
+from builder.storage import memory_file
 
 if TYPE_CHECKING:
     from builder.media.cut import CutFacts
@@ -165,11 +165,8 @@ class Pack(Stage[Planned, Packed]):
             with self.context.storage.scratch(".mp4") as path:
                 yield path
             return
-        memory = os.memfd_create("clip")
-        try:
-            yield Path(f"/proc/{os.getpid()}/fd/{memory}")
-        finally:
-            os.close(memory)
+        with memory_file() as (path, _):
+            yield path
 
     def _cut(self, item: Item[Planned], target: Path) -> "CutFacts":
         from builder.media.cut import CutSettings, Mode, Span, cut
